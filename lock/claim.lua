@@ -1,0 +1,126 @@
+-- Claims resources and attempts at jobs, for callers who may wait.
+--
+-- ARGV  7 waiter, or "" for callers who do not wait; then for each: place,
+--       resource, tail as in lock.lua, maximum of attempts, retention (ms, 14 digits)
+-- reply ok, µs, then for each: status, entry of the lock, record, rank
+--       granted    also for a repeated claim that had been granted
+--       held       by another, or offered to one
+--       early      its delay is not over
+--       done, exhausted
+--       used       this nonce had a grant, which has ended
+--       bad        lock or record is not ours
+-- A waiter who is refused is in the queue afterwards, with so many of its run
+-- before it as its rank says; one who is told done or exhausted is not. An
+-- attempt is counted in the step that grants it, and never above the maximum.
+local waiter = ARGV[7] ~= '' and ARGV[7]
+local places, names, tails, maxima, retentions = arguments(8, 5)
+local mine = {}
+for i, r in ipairs(names) do mine[r], mine[places[i]] = true, true end
+local found = redis.call('HMGET', LOCKS, unpack(names))
+local records = redis.call('HMGET', JOBS, unpack(places))
+sweep('3', mine)
+trim('2', mine)
+
+local HISTORY = 99 -- so many older grants are remembered
+
+-- count makes the record of a new grant out of the one before it.
+local function count(j, grant)
+  grant.state, grant.nb, grant.how, grant.ended, grant.cause, grant.older = 'r', ms(0), '-', '0', '', ''
+  grant.attempts = 1
+  if j then
+    if j.how == '-' then j.how, j.ended = 'l', ms(now) end
+    grant.attempts = j.attempts + 1
+    local older, at = grantText(j) .. j.older, 1
+    for _ = 1, HISTORY do
+      local owner, cause, from = match(older, '^%d+ %d+ %S+ %d+ %d+ %S (%d+) (%d+) ()', at)
+      if not owner then break end
+      at = from + owner + cause
+    end
+    grant.older = sub(older, 1, at - 1)
+  end
+  grant.number = num(grant.attempts)
+  return grant
+end
+
+-- claim decides one claim. It returns status, entry, record and rank.
+local function claim(i, r, place, tail, max, retention)
+  local v, rec = found[i], records[i]
+  local nonce, lease, owner = sub(tail, 4, 14), sub(tail, 15, 28), sub(tail, 29)
+  local j = rec and parse(rec)
+  local arrival = waiter and waiting > 0 and arrivalOf(place, waiter)
+
+  local function stay() -- in the queue
+    if not waiter then return 0 end
+    local from, to = below('f' .. place)
+    if arrival then
+      to = '(f' .. place .. arrival
+    else
+      enqueue(place, waiter, format('%016.0f', us))
+    end
+    return waiting > 0 and redis.call('ZLEXCOUNT', QUEUE, from, to) or 0
+  end
+  local function leave(gone, n) -- out of the queue
+    if arrival and not gone[memberOf(place, waiter, arrival)] then
+      dequeue(place, waiter, arrival)
+      gone[memberOf(place, waiter, arrival)] = true
+      n = n + 1
+    end
+    if arrival then wakeBehind(place) end
+    return n
+  end
+
+  if rec and not j then return 'bad', v end
+  if holds(j, v) and j.nonce == nonce then return 'granted', v, rec end -- this very claim, sent again
+  if j and find(rec, ' ' .. nonce .. ' ', 1, true) then return 'used', v, rec end
+  local over = j and (j.state == 'd' and 'done' or (j.state == 'p' or j.state == 'x' and j.attempts >= max) and 'exhausted')
+  if over then
+    local gone = {}
+    return over, release(r, v, gone, leave(gone, 0)), rec
+  end
+
+  local kind, entry, gone, n, offered = open(r, v, nonce, place, waiter)
+  if kind == 'own' then return 'granted', entry, rec end
+  if kind == 'bad' then return 'bad' end
+  if kind == 'held' then return 'held', entry, rec, stay() end
+
+  if arrival and gone[memberOf(place, waiter, arrival)] then arrival = false end -- its offer lapsed: to the tail
+  if j and tonumber(j.nb) > now then
+    local rank = stay()
+    return 'early', (v or waiting > 0) and vacate(r, gone, n, true), rec, rank
+  end
+  if j and j.attempts >= max then
+    if j.how == '-' then j.how, j.ended = 'l', ms(now) end
+    j.state, j.max = 'x', max
+    rec = putJob(place, j)
+    keep(place, j, now)
+    emit('j', r, j.owner or '', j.fence or '0', place, rec)
+    wakeAll(place)
+    return 'exhausted', vacate(r, gone, leave(gone, n)), rec
+  end
+  local m = not offered and waiting > 0 and nextFor(r, gone, n)
+  if m and not (arrival and arrivalIn(m) >= arrival) then
+    local rank = stay()
+    return 'held', offer(r, m), rec, rank
+  end
+
+  if arrival then dequeue(place, waiter, arrival) end
+  local f = fenceOf() .. sub(tail, 1, 3)
+  local granted = 'L' .. expiryAfter(lease) .. fence .. tail
+  putLock(r, granted)
+  if PUBLISH then emit('l', r, owner, f) end
+  if sub(place, 5 + #r, 5 + #r) == 'j' then
+    j = count(j, {fence = f, nonce = nonce, granted = ms(now), owner = owner, max = max, retention = retention, lease = lease})
+    rec = putJob(place, j)
+    keep(place, j, now)
+  end
+  return 'granted', granted, rec
+end
+
+local out = {'ok', stamp}
+for i, r in ipairs(names) do
+  local status, entry, rec, rank = claim(i, r, places[i], tails[i], tonumber(maxima[i]), retentions[i])
+  add(out, status, entry or '')
+  add(out, rec or '', tostring(rank or 0))
+end
+flush()
+return out
