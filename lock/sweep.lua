@@ -5,7 +5,9 @@
 --       there is more to sweep
 local more = sweep(ARGV[7], {})
 trim('50', {})
+if not meta[3] then -- numbers begin somewhere, so that a first event can be missed
+  redis.call('HSET', META, 'event', stamp)
+  meta[3] = stamp
+end
 flush(true)
-local last = tonumber(meta[3] or '0')
-if #events > 0 then last = (meta[3] and last + 1 or us) + #events - 1 end
-return {'ok', stamp, num(last), more and '1' or ''}
+return {'ok', stamp, num(meta[3] + #events), more and '1' or ''}

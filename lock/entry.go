@@ -1,0 +1,122 @@
+package lock
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// never stands for the expiry and the lease of a lock that has none.
+const never = "99999999999999"
+
+// An entry is what stands in Redis under a resource; common.lua tells its shape.
+type entry struct {
+	offered bool // to a waiter; then only expiry is set
+	expiry  int64
+	fence   int64
+	nonce   string
+	lease   time.Duration
+	owner   string
+}
+
+const (
+	offerHead = 15 // O until
+	lockHead  = 59 // L expiry fence nonce lease
+)
+
+func parseEntry(s string) (entry, bool) {
+	var e entry
+	if len(s) <= offerHead || s[0] != 'L' && s[0] != 'O' {
+		return e, false
+	}
+	var ok bool
+	if e.expiry, ok = parseDigits(s[1:15]); !ok {
+		return e, false
+	}
+	if s[0] == 'O' {
+		e.offered = true
+		return e, true
+	}
+	if len(s) <= lockHead {
+		return e, false
+	}
+	var okFence, okLease bool
+	var lease int64
+	e.fence, okFence = parseDigits(s[15:34])
+	lease, okLease = parseDigits(s[45:59])
+	e.nonce, e.owner = s[34:45], s[lockHead:]
+	e.lease = time.Duration(lease) * time.Millisecond
+	if s[45:59] == never {
+		e.lease = NoExpiry
+	}
+	return e, okFence && okLease
+}
+
+// left returns how long the entry is valid after stamp (µs of Redis time).
+func (e entry) left(stamp int64) time.Duration {
+	if e.expiry == neverMillis {
+		return NoExpiry
+	}
+	return max(0, time.Duration(e.expiry-stamp/1000)*time.Millisecond)
+}
+
+const neverMillis = 99999999999999
+
+func parseDigits(s string) (int64, bool) {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil
+}
+
+// millis writes a time to live in 14 digits of ms.
+func millis(d time.Duration) string {
+	if d == NoExpiry {
+		return never
+	}
+	return fmt.Sprintf("%014d", d/time.Millisecond)
+}
+
+// tailOf writes the part of an entry that the client knows.
+func tailOf(position int, lease, owner string) (tail, nonce string) {
+	b := make([]byte, 0, 3+11+14+len(owner))
+	b = append(b, byte('0'+position/100), byte('0'+position/10%10), byte('0'+position%10))
+	b = appendNonce(b)
+	b = append(b, lease...)
+	b = append(b, owner...)
+	tail = string(b)
+	return tail, tail[3:14]
+}
+
+// fenceText writes a fence as it stands in an entry.
+func fenceText(fence int64) string { return fmt.Sprintf("%019d", fence) }
+
+// A place is where a waiter queues: at a resource, for it or for a run of a job.
+func plainPlace(resource string) string { return fmt.Sprintf("%04x%sp0000", len(resource), resource) }
+func jobPlace(id JobID) string {
+	return fmt.Sprintf("%04x%sj%04x%s", len(id.Key), id.Key, len(id.Run), id.Run)
+}
+
+// parsePlace is the reverse of jobPlace.
+func parsePlace(place string) (JobID, bool) {
+	key, rest, ok := cutName(place)
+	if !ok || rest == "" || rest[0] != 'j' {
+		return JobID{}, false
+	}
+	run, rest, ok := cutName(rest[1:])
+	return JobID{Key: key, Run: run}, ok && rest == ""
+}
+
+func cutName(s string) (name, rest string, ok bool) {
+	if len(s) < 4 {
+		return "", "", false
+	}
+	n, err := strconv.ParseUint(s[:4], 16, 16)
+	if err != nil || len(s) < 4+int(n) {
+		return "", "", false
+	}
+	return s[4 : 4+n], s[4+n:], true
+}

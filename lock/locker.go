@@ -1,0 +1,203 @@
+package lock
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	mathrand "math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Locker locks resources for the callers of one process. It is safe for
+// concurrent use, and one is enough for a process. All its calls take their
+// time from Redis; its own clock only bounds how long they wait.
+type Locker struct {
+	cfg    Config
+	rdb    redis.UniversalClient
+	id     string // this Locker among those that wait: 11 characters
+	shards []shard
+	header [3]any // number of shards, namespace, "1" to publish
+	base   time.Time
+	awake  time.Duration // what suspended() said at base
+	slept  atomic.Int64
+	nodes  sync.Map // of *redis.Client with the time of one send, by node and time
+
+	closing context.Context // ends with ErrClosed when Close is called
+	close   context.CancelCauseFunc
+	dead    context.Context // ends when Close has cleaned up; then nothing is sent any more
+	die     context.CancelFunc
+	chores  group // what Close waits for: waiters leaving, grants given back
+	loops   group // keeper, subscription, observers
+
+	keeper    *keeper
+	queue     *queue
+	wire      *wire
+	observers *observers
+}
+
+// Stats tells what a Locker is busy with.
+type Stats struct {
+	Leases     int           // leases that are kept
+	Waiters    int           // calls that wait
+	RenewalLag time.Duration // how late the last batch of renewals was answered, counted from when it was due
+}
+
+// New makes a Locker on a client, which stays the caller's. It sends nothing.
+// All that is wrong with cfg is joined into one error. A *redis.Ring is
+// refused: its servers would each grant the same lock.
+func New(rdb redis.UniversalClient, cfg Config) (*Locker, error) {
+	switch c := rdb.(type) {
+	case nil:
+		return nil, invalid("client is nil")
+	case *redis.Client:
+		if c == nil {
+			return nil, invalid("client is nil")
+		}
+	case *redis.ClusterClient:
+		if c == nil {
+			return nil, invalid("client is nil")
+		}
+	case *redis.Ring:
+		return nil, invalid("a redis.Ring spreads keys over servers that know nothing of each other")
+	}
+	cfg, err := cfg.complete(rdb)
+	if err != nil {
+		return nil, err
+	}
+	l := &Locker{cfg: cfg, rdb: rdb, id: randomID(), shards: newShards(cfg.Namespace, cfg.Shards), base: time.Now(), awake: suspended()}
+	l.header = [3]any{strconv.Itoa(cfg.Shards), cfg.Namespace, ""}
+	if cfg.Publish {
+		l.header[2] = "1"
+	}
+	l.closing, l.close = context.WithCancelCause(context.Background())
+	l.dead, l.die = context.WithCancel(context.Background())
+	l.keeper = newKeeper(l)
+	l.queue = newQueue(l)
+	l.wire = newWire(l)
+	l.observers = newObservers(l)
+	return l, nil
+}
+
+// Close ends the waiting and the keeping: calls that wait return ErrClosed,
+// leases end with cause ErrClosed and run out by themselves. It takes waiters
+// out of their queues, for which it waits two seconds at most, and leaves the
+// client open. Every later call returns ErrClosed. Close may be called again.
+func (l *Locker) Close() error {
+	l.close(ErrClosed)
+	l.chores.wait(2 * time.Second)
+	l.die()
+	l.loops.wait(2 * time.Second)
+	return nil
+}
+
+// Stats tells what the Locker is busy with now.
+func (l *Locker) Stats() Stats {
+	leases, lag := l.keeper.stats()
+	return Stats{Leases: leases, Waiters: l.queue.size(), RenewalLag: lag}
+}
+
+// now is the Locker's clock: monotonic, with the time added that the machine was
+// seen to sleep.
+func (l *Locker) now() time.Duration {
+	return time.Since(l.base) + time.Duration(l.slept.Load())
+}
+
+// noticeSleep adds the time that the machine has slept to the clock.
+func (l *Locker) noticeSleep() {
+	if slept := int64(suspended() - l.awake); slept > l.slept.Load() {
+		l.slept.Store(slept)
+	}
+}
+
+// ready tells why a call cannot begin: no context, an ended one, or closed.
+func (l *Locker) ready(ctx context.Context) error {
+	if ctx == nil {
+		return invalid("context is nil")
+	}
+	if l.closing.Err() != nil {
+		return ErrClosed
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// Nonces and waiters are random: 64 bits in 11 characters.
+func randomID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+func appendNonce(dst []byte) []byte {
+	var b [8]byte
+	binary.LittleEndian.PutUint64(b[:], mathrand.Uint64())
+	return base64.RawURLEncoding.AppendEncode(dst, b[:])
+}
+
+// A group is a WaitGroup that can be waited for with a bound, and that takes
+// nobody in once somebody waits.
+type group struct {
+	mu     sync.Mutex
+	n      int
+	closed bool
+	empty  chan struct{}
+}
+
+// start runs f on a goroutine of its own, unless the group is closed.
+func (g *group) start(f func()) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.n++
+	go func() {
+		defer g.done()
+		f()
+	}()
+	return true
+}
+
+func (g *group) done() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.n--
+	if g.n == 0 && g.empty != nil {
+		close(g.empty)
+		g.empty = nil
+	}
+}
+
+func (g *group) wait(most time.Duration) {
+	g.mu.Lock()
+	g.closed = true
+	if g.n == 0 {
+		g.mu.Unlock()
+		return
+	}
+	if g.empty == nil {
+		g.empty = make(chan struct{})
+	}
+	empty := g.empty
+	g.mu.Unlock()
+	t := time.NewTimer(most)
+	defer t.Stop()
+	select {
+	case <-empty:
+	case <-t.C:
+	}
+}
+
+// String names the Locker without its client, whose options hold a password.
+func (l *Locker) String() string {
+	return fmt.Sprintf("lock.Locker(%q, %d shards)", l.cfg.Namespace, l.cfg.Shards)
+}

@@ -1,0 +1,157 @@
+package lock
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+)
+
+// Owners tells who holds each resource, with fence and time left. One that is
+// free, or offered to a waiter, has the owner "", which is no error. It reads
+// from the primary.
+func (l *Locker) Owners(ctx context.Context, resources ...string) (Results, error) {
+	if err := l.ready(ctx); err != nil {
+		return nil, err
+	}
+	rs := l.accept(Claims(anybody, resources...), false)
+	batches := l.ownerBatches(rs)
+	calls := make([]*call, len(batches))
+	for i, b := range batches {
+		calls[i] = b.call
+	}
+	l.exec(ctx, calls...)
+	for _, b := range batches {
+		err := l.outcome(ctx, b.call)
+		notes := notesOf(b.call, 2, len(b.index))
+		for n, i := range b.index {
+			rs[i].Owner = ""
+			if err != nil {
+				rs[i].Err = err
+				continue
+			}
+			rs[i].read(b.call.stamp, notes[n])
+		}
+	}
+	return rs, rs.err("Owners")
+}
+
+func (l *Locker) ownerBatches(rs Results) []*changeBatch {
+	var batches []*changeBatch
+	open := make(map[int]*changeBatch)
+	for i := range rs {
+		if rs[i].Err != nil {
+			rs[i].Owner = ""
+			continue
+		}
+		shard := l.shardOf(rs[i].Resource)
+		b := open[shard]
+		if b == nil || len(b.index) == chunk {
+			b = &changeBatch{call: &call{script: ownersScript, shard: shard}}
+			open[shard] = b
+			batches = append(batches, b)
+		}
+		b.index = append(b.index, i)
+		b.call.args = append(b.call.args, rs[i].Resource)
+	}
+	return batches
+}
+
+// read reads an entry as Owners and List report it.
+func (r *Result) read(stamp int64, text string) {
+	r.lease, r.entry = 0, ""
+	if text == "" {
+		return
+	}
+	e, ok := parseEntry(text)
+	if !ok {
+		r.Err = fmt.Errorf("%w: lock %q", ErrCorruptState, r.Resource)
+		return
+	}
+	if e.offered || e.left(stamp) == 0 {
+		return
+	}
+	r.Owner, r.Fence, r.TTL = e.owner, e.fence, e.left(stamp)
+}
+
+// Query selects locks for List; zero fields select everything.
+type Query struct {
+	Prefix string // of the resource
+	Owner  string
+}
+
+// List yields the locks that are held, page by page, shard by shard, in no
+// order, each once; those granted or released meanwhile may be missing. It
+// yields an error for a foreign value, and goes on; after any other error it
+// ends.
+func (l *Locker) List(ctx context.Context, q Query) iter.Seq2[Result, error] {
+	return func(yield func(Result, error) bool) {
+		l.scan(ctx, locksKey, func(stamp int64, resource, text string) bool {
+			r := Result{Resource: resource}
+			r.read(stamp, text)
+			if r.Err != nil {
+				return yield(r, r.Err)
+			}
+			if r.Owner == "" || !strings.HasPrefix(resource, q.Prefix) || q.Owner != "" && q.Owner != r.Owner {
+				return true
+			}
+			return yield(r, nil)
+		}, func(err error) { yield(Result{Err: err}, err) })
+	}
+}
+
+// scan reads a hash of every shard with HSCAN, once each field, until each says
+// no; fail takes the error that ended it.
+func (l *Locker) scan(ctx context.Context, key int, each func(stamp int64, field, value string) bool, fail func(error)) {
+	if err := l.ready(ctx); err != nil {
+		fail(err)
+		return
+	}
+	for s := range l.shards {
+		seen := make(map[string]struct{})
+		for cursor := uint64(0); ; {
+			page, err := l.scanPage(ctx, s, key, cursor)
+			if err != nil {
+				fail(err)
+				return
+			}
+			for i := 0; i+1 < len(page.pairs); i += 2 {
+				if _, twice := seen[page.pairs[i]]; twice {
+					continue
+				}
+				seen[page.pairs[i]] = struct{}{}
+				if !each(page.stamp, page.pairs[i], page.pairs[i+1]) {
+					return
+				}
+			}
+			if cursor = page.cursor; cursor == 0 {
+				break
+			}
+		}
+	}
+}
+
+type scanPage struct {
+	stamp  int64
+	cursor uint64
+	pairs  []string
+}
+
+// scanPage reads one page, from the primary, with the time of that server.
+func (l *Locker) scanPage(ctx context.Context, shard, key int, cursor uint64) (scanPage, error) {
+	c := &call{script: scanScript, shard: shard, args: []any{strconv.Itoa(key + 1), strconv.FormatUint(cursor, 10)}}
+	l.exec(ctx, c)
+	if err := l.outcome(ctx, c); err != nil {
+		return scanPage{}, err
+	}
+	p := scanPage{stamp: c.stamp}
+	var err error
+	if p.cursor, err = strconv.ParseUint(c.str(2), 10, 64); err != nil {
+		return p, fmt.Errorf("%w: cursor", ErrCorruptState)
+	}
+	for i := 3; i < len(c.reply); i++ {
+		p.pairs = append(p.pairs, c.str(i))
+	}
+	return p, nil
+}

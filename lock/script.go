@@ -1,0 +1,67 @@
+package lock
+
+import (
+	"crypto/sha1"
+	_ "embed"
+	"encoding/hex"
+)
+
+// A script is Lua that Redis runs in one step; its file says what it does.
+type script struct {
+	name, source, sha string
+	local             bool // needs the key of the locks alone
+}
+
+var (
+	//go:embed common.lua
+	commonLua string
+	//go:embed lock.lua
+	lockLua string
+	//go:embed unlock.lua
+	unlockLua string
+	//go:embed extend.lua
+	extendLua string
+	//go:embed renew.lua
+	renewLua string
+	//go:embed owners.lua
+	ownersLua string
+	//go:embed claim.lua
+	claimLua string
+	//go:embed settle.lua
+	settleLua string
+	//go:embed leave.lua
+	leaveLua string
+	//go:embed sweep.lua
+	sweepLua string
+	//go:embed get.lua
+	getLua string
+	//go:embed scan.lua
+	scanLua string
+	//go:embed reset.lua
+	resetLua string
+)
+
+var (
+	lockScript   = newScript("lock", commonLua+lockLua)
+	unlockScript = newScript("unlock", commonLua+unlockLua)
+	extendScript = newScript("extend", commonLua+extendLua)
+	renewScript  = &script{name: "renew", source: renewLua, sha: sha(renewLua), local: true}
+	ownersScript = newScript("owners", commonLua+ownersLua)
+	claimScript  = newScript("claim", commonLua+claimLua)
+	settleScript = newScript("settle", commonLua+settleLua)
+	leaveScript  = newScript("leave", commonLua+leaveLua)
+	sweepScript  = newScript("sweep", commonLua+sweepLua)
+	getScript    = newScript("get", commonLua+getLua)
+	scanScript   = newScript("scan", commonLua+scanLua)
+	resetScript  = newScript("reset", commonLua+resetLua)
+)
+
+func newScript(name, source string) *script {
+	return &script{name: name, source: source, sha: sha(source)}
+}
+
+// Redis names scripts by their SHA-1.
+func sha(source string) string {
+	sum := sha1.Sum([]byte(source))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,148 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// Settle ends attempts: each releases its lock, is remembered and hands over,
+// in one step. One result per settlement, in order; the error is nil only if
+// each was settled. An attempt that is not the run's any more, or whose lease
+// has run out, has ErrLeaseLost, and nothing is changed. If a reply was lost,
+// Settle asks again, until ctx ends: then it is ErrOutcomeUnknown.
+func (j Jobs) Settle(ctx context.Context, settlements ...Settlement) (Results, error) {
+	l := j.l
+	if err := l.ready(ctx); err != nil {
+		return nil, err
+	}
+	rs := make(Results, len(settlements))
+	seen := make(map[string]struct{}, len(settlements))
+	for i, s := range settlements {
+		rs[i] = Result{Resource: s.ID.Key, Err: s.check()}
+		if _, twice := seen[s.ID.Key]; twice && rs[i].Err == nil {
+			rs[i].Err = invalid("Settlement[%d].ID.Key %q stands twice in the call", i, s.ID.Key)
+		}
+		seen[s.ID.Key] = struct{}{}
+	}
+	batches := l.jobBatches(len(settlements), settleScript,
+		func(i int) bool { return rs[i].Err != nil },
+		func(i int) string { return settlements[i].ID.Key },
+		func(i int) []any { return settlements[i].args() })
+	l.execJobs(ctx, batches)
+	for _, b := range batches {
+		c := b.call
+		err := l.outcome(ctx, c)
+		if err != nil && (c.state.Load() == callLeft || c.unanswered) {
+			err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+		}
+		for k, i := range b.index {
+			switch c.status(err, 2+2*k) {
+			case "settled", "again":
+			case "":
+				rs[i].Err = err
+			case "gone":
+				rs[i].Err = ErrLeaseLost
+				if c.unanswered { // the record may be gone because of us, or not
+					rs[i].Err = fmt.Errorf("%w: the run's record is gone", ErrOutcomeUnknown)
+				}
+			case "lost":
+				rs[i].Err = ErrLeaseLost
+			default:
+				rs[i].Err = fmt.Errorf("%w: lock or job %q", ErrCorruptState, settlements[i].ID.Key)
+			}
+		}
+	}
+	for i := range rs {
+		if s := settlements[i]; rs[i].Err == nil {
+			l.observe(Event{Kind: EventUnlock, Resource: s.ID.Key, Owner: s.Grant.Owner, Fence: s.Grant.Fence})
+		}
+	}
+	return rs, rs.err("Jobs.Settle")
+}
+
+func (s *Settlement) check() error {
+	errs := []error{s.ID.check("Settlement.ID")}
+	if s.Grant.Fence <= 0 {
+		errs = append(errs, invalid("Settlement.Grant.Fence %d: settle what was granted", s.Grant.Fence))
+	}
+	if s.End < Done || s.End > Returned {
+		errs = append(errs, invalid("Settlement.End %d: want Done, Failed, Exhausted or Returned", s.End))
+	}
+	if s.Delay < 0 || s.Delay == NoExpiry {
+		errs = append(errs, invalid("Settlement.Delay %v", s.Delay))
+	}
+	if s.Retention < 0 {
+		errs = append(errs, invalid("Settlement.Retention %v is negative", s.Retention))
+	}
+	return errors.Join(errs...)
+}
+
+var endCodes = [...]string{Done: "d", Failed: "f", Exhausted: "x", Returned: "r"}
+
+func (s *Settlement) args() []any {
+	return []any{
+		jobPlace(s.ID), s.ID.Key, fenceText(s.Grant.Fence), endCodes[s.End],
+		int64(s.Delay / time.Millisecond), millis(s.Retention), cut(s.Cause),
+	}
+}
+
+// cut shortens a cause to MaxCause bytes, between characters.
+func cut(s string) string {
+	if len(s) <= MaxCause {
+		return s
+	}
+	n := MaxCause
+	for n > MaxCause-utf8.UTFMax && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
+
+// A JobLease is an attempt that was granted and is kept until it is settled.
+type JobLease struct {
+	lease *Lease
+	grant Result
+	job   JobInfo
+}
+
+// Context returns a context with the values of the one that was waited with, but
+// not its end. It ends with the attempt: with the cause ErrLeaseLost,
+// ErrReleased (settled) or ErrClosed.
+func (jl *JobLease) Context() context.Context { return jl.lease.ctx }
+
+// Grant returns what was granted.
+func (jl *JobLease) Grant() Result { return jl.grant }
+
+// Job returns the run as it was when the attempt was granted; its Attempt is
+// this attempt's number.
+func (jl *JobLease) Job() JobInfo { return jl.job }
+
+// Deadline returns until when the lease may be relied on, if no renewal succeeds.
+func (jl *JobLease) Deadline() time.Time { return jl.lease.Deadline() }
+
+// Lapse stops the renewal and releases nothing: the lease runs out by itself.
+func (jl *JobLease) Lapse() { jl.lease.Lapse() }
+
+// Settle ends the attempt; Grant and ID of s are filled in. Until Redis has
+// answered, or ctx ends, the lease is renewed. When it is settled the context
+// ends with ErrReleased. After ErrOutcomeUnknown or ErrUnavailable the lease is
+// kept, and Settle may be called again.
+func (jl *JobLease) Settle(ctx context.Context, s Settlement) error {
+	k := jl.lease.l.keeper
+	k.releasing(jl.lease)
+	s.Grant, s.ID = jl.grant, jl.job.ID
+	rs, err := jl.lease.l.Jobs().Settle(ctx, s)
+	if err != nil && len(rs) == 1 {
+		err = rs[0].Err
+	}
+	switch {
+	case err == nil:
+		k.end(jl.lease, ErrReleased)
+	case errors.Is(err, ErrLeaseLost):
+		k.end(jl.lease, ErrLeaseLost)
+	}
+	return err
+}

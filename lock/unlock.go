@@ -1,0 +1,154 @@
+package lock
+
+import (
+	"context"
+	"fmt"
+)
+
+// Unlock releases each resource that its owner holds, and hands it to whoever
+// waits. With a fence it releases that very grant only; without one, equality
+// of owner is all that protects. A free one, also one that has expired, has
+// ErrNotHeld; another's has ErrHeld and the holder. If a first send was not
+// answered, finding the grant gone counts as released.
+func (l *Locker) Unlock(ctx context.Context, claims ...Claim) (Results, error) {
+	return l.change(ctx, "Unlock", unlockScript, claims, EventUnlock)
+}
+
+// ForceUnlock releases each resource, whoever holds it: for administrators. A
+// free one has ErrNotHeld.
+func (l *Locker) ForceUnlock(ctx context.Context, resources ...string) (Results, error) {
+	return l.change(ctx, "ForceUnlock", unlockScript, Claims(anybody, resources...), EventUnlock)
+}
+
+// anybody is the owner with which ForceUnlock claims.
+const anybody = "*"
+
+// Extend sets the time left of each resource to its TTL, for its owner only
+// (and fence, where given). It sets, it never adds; and it never shortens. A
+// free one has ErrNotHeld, another's ErrHeld.
+func (l *Locker) Extend(ctx context.Context, claims ...Claim) (Results, error) {
+	return l.change(ctx, "Extend", extendScript, claims, EventExtend)
+}
+
+// A changeBatch is the part of a collection that goes in one call.
+type changeBatch struct {
+	call  *call
+	index []int
+}
+
+// change is what Unlock, ForceUnlock and Extend have in common.
+func (l *Locker) change(ctx context.Context, op string, s *script, claims []Claim, kind EventKind) (Results, error) {
+	if err := l.ready(ctx); err != nil {
+		return nil, err
+	}
+	rs := l.accept(claims, false)
+	batches := l.changeBatches(rs, s, op == "ForceUnlock")
+	calls := make([]*call, len(batches))
+	for i, b := range batches {
+		calls[i] = b.call
+	}
+	l.exec(ctx, calls...)
+	for _, b := range batches {
+		l.settleChanges(ctx, b, rs)
+	}
+	for i := range rs {
+		if rs[i].Err == nil {
+			l.observe(Event{Kind: kind, Resource: rs[i].Resource, Owner: claims[i].Owner, Fence: max(claims[i].Fence, rs[i].Fence)})
+		}
+	}
+	return rs, rs.err(op)
+}
+
+func (l *Locker) changeBatches(rs Results, s *script, force bool) []*changeBatch {
+	type kind struct {
+		shard  int
+		lease  string
+		fenced bool
+	}
+	var batches []*changeBatch
+	open := make(map[kind]*changeBatch)
+	for i := range rs {
+		r := &rs[i]
+		if r.Err != nil {
+			continue
+		}
+		k := kind{shard: l.shardOf(r.Resource), fenced: r.Fence != 0}
+		if s == extendScript {
+			k.lease = millis(r.lease)
+		}
+		b := open[k]
+		if b == nil || len(b.index) == chunk {
+			n := min(chunk, len(rs)-i)
+			b = &changeBatch{
+				// What names no fence might meet a later grant of the same owner.
+				call:  &call{script: s, shard: k.shard, once: !k.fenced, args: make([]any, 0, 1+2*n)},
+				index: make([]int, 0, n),
+			}
+			if s == extendScript {
+				b.call.args = append(b.call.args, k.lease)
+			}
+			open[k] = b
+			batches = append(batches, b)
+		}
+		b.index = append(b.index, i)
+		want := r.want()
+		if force {
+			want = anybody
+		}
+		b.call.args = append(b.call.args, r.Resource, want)
+	}
+	return batches
+}
+
+// want says which lock is meant, as common.lua's wanted reads it.
+func (r *Result) want() string {
+	switch {
+	case r.entry != "" && r.Fence != 0:
+		return r.entry
+	case r.Fence != 0:
+		return "F" + fenceText(r.Fence) + r.Owner
+	default:
+		return "W" + r.Owner
+	}
+}
+
+func (l *Locker) settleChanges(ctx context.Context, b *changeBatch, rs Results) {
+	c := b.call
+	extend := c.script != unlockScript
+	if err := l.outcome(ctx, c); err != nil {
+		if c.state.Load() == callLeft || c.unanswered {
+			err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+		}
+		for _, i := range b.index {
+			rs[i].Owner, rs[i].Fence, rs[i].Err = "", 0, err
+		}
+		return
+	}
+	notes := notesOf(c, 2, len(b.index))
+	for n, i := range b.index {
+		note, noted := notes[n]
+		rs[i].change(c, note, noted, extend)
+	}
+}
+
+// change reads what came of one resource that was to be released or extended.
+func (r *Result) change(c *call, note string, noted, extend bool) {
+	e, ok := parseEntry(note)
+	mine := ok && !e.offered && e.owner == r.Owner && (r.Fence == 0 || e.fence == r.Fence)
+	switch {
+	case !noted && extend:
+		r.TTL, r.deadline = r.lease, deadlineOf(c.sent, r.lease)
+	case !noted:
+		r.Owner, r.Fence, r.TTL = "", 0, 0
+	case extend && mine: // it lasts longer already
+		r.Fence, r.TTL, r.deadline = e.fence, e.left(c.stamp), deadlineOf(c.sent, e.left(c.stamp))
+	case !extend && c.unanswered && (note == "" || ok): // gone: an earlier send did it
+		r.Owner, r.Fence, r.TTL = e.owner, e.fence, 0
+	case note == "":
+		r.Owner, r.Fence, r.TTL, r.Err = "", 0, 0, ErrNotHeld
+	case ok:
+		r.refuse(e, c.stamp)
+	default:
+		r.Owner, r.Fence, r.TTL, r.Err = "", 0, 0, fmt.Errorf("%w: lock %q", ErrCorruptState, r.Resource)
+	}
+}
