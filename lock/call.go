@@ -83,6 +83,11 @@ func (l *Locker) execUntil(ctx, closing context.Context, calls []*call) {
 			c.until = until
 		}
 	}
+	for _, c := range calls {
+		if c.orphan != nil {
+			l.chores.add()
+		}
+	}
 	done := make(chan *call, len(calls))
 	l.start(calls, done)
 	for n := len(calls); n > 0; {
@@ -90,17 +95,17 @@ func (l *Locker) execUntil(ctx, closing context.Context, calls []*call) {
 		case <-done:
 			n--
 		case <-ctx.Done():
-			l.leave(calls, done)
+			leave(calls)
 			return
 		case <-closing.Done():
-			l.leave(calls, done)
+			leave(calls)
 			return
 		}
 	}
 }
 
 // leave parts with the calls that are not answered.
-func (l *Locker) leave(calls []*call, done <-chan *call) {
+func leave(calls []*call) {
 	for _, c := range calls {
 		c.state.CompareAndSwap(callWaiting, callLeft)
 	}
@@ -120,13 +125,16 @@ func (l *Locker) outcome(ctx context.Context, c *call) error {
 	return context.Cause(ctx)
 }
 
-// let go of a call: to its caller, or to its orphan.
-func (c *call) finish(done chan<- *call, err error) {
+// finish lets go of a call: to its caller, or to its orphan.
+func (l *Locker) finish(c *call, done chan<- *call, err error) {
 	c.err = err
 	if c.state.CompareAndSwap(callWaiting, callAnswered) {
 		done <- c
 	} else if c.orphan != nil {
 		c.orphan(c)
+	}
+	if c.orphan != nil {
+		l.chores.done()
 	}
 }
 
@@ -177,7 +185,7 @@ func (l *Locker) fly(calls []*call, node redis.UniversalClient, done chan<- *cal
 			}
 			if !l.sleep(pause.NextBackOff()) {
 				for _, c := range again {
-					c.finish(done, ErrClosed)
+					l.finish(c, done, ErrClosed)
 				}
 				return
 			}
@@ -225,17 +233,17 @@ func (l *Locker) send(calls []*call, node redis.UniversalClient, done chan<- *ca
 	sent := l.now()
 	bound := sendTime
 	cmds := make([]redis.Cmder, 0, len(calls))
-	live := calls[:0:len(calls)]
+	live := make([]*call, 0, len(calls))
 	for _, c := range calls {
 		switch left := c.until - sent; {
 		case c.state.Load() == callLeft:
-			c.finish(done, c.err)
+			l.finish(c, done, c.err)
 			continue
 		case left <= 0 || l.dead.Err() != nil:
 			if c.err == nil {
 				c.err = context.DeadlineExceeded
 			}
-			c.finish(done, fmt.Errorf("%w: %w", ErrUnavailable, c.err))
+			l.finish(c, done, fmt.Errorf("%w: %w", ErrUnavailable, c.err))
 			continue
 		case c.bound > 0:
 			bound = min(bound, c.bound)
@@ -268,7 +276,7 @@ func (l *Locker) send(calls []*call, node redis.UniversalClient, done chan<- *ca
 		verdict := l.judge(c, cmds[i].(scriptCmd), sent, received)
 		switch verdict {
 		case verdictFinal:
-			c.finish(done, c.err)
+			l.finish(c, done, c.err)
 		case verdictWait:
 			wait = true
 			again = append(again, c)

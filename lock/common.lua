@@ -38,8 +38,10 @@ local meta = redis.call('HMGET', META, 'shards', 'fence', 'event')
 if meta[1] ~= ARGV[1] then
   return {meta[1] and 'shards' or 'new', stamp, meta[1] or ''}
 end
-if (meta[2] and not find(meta[2], '^%d+$')) or (meta[3] and not find(meta[3], '^%d+$')) then
-  return {'corrupt', stamp}
+for i = 2, 3 do -- beyond that, a number would no longer grow by one
+  if meta[i] and not (find(meta[i], '^%d+$') and tonumber(meta[i]) < 8.9e15) then
+    return {'corrupt', stamp}
+  end
 end
 if ARGV[4] ~= '0' and now > tonumber(ARGV[4]) then
   return {'late', stamp}
@@ -47,10 +49,11 @@ end
 
 local function digits(n) return string.rep('%d', n) end
 local NONCE = string.rep('[%w_%-]', 11)
-local LOCK = '^L' .. digits(33) .. NONCE .. digits(14) .. '.'
+local FENCE = '[0-8]' .. digits(18) -- within 63 bits
+local LOCK = '^L' .. digits(14) .. FENCE .. NONCE .. digits(14) .. '.'
 local MEMBER = '^f.*' .. digits(16) .. NONCE .. '$'
-local RECORD = '^J([rfadxp])(' .. digits(14) .. ') (%d+) (%d+) (%d+) (%d+) ()'
-local GRANT = '^(%d+) (' .. digits(19) .. ') (' .. NONCE .. ') (%d+) (%d+) ([-dfxrl]) (%d+) (%d+) ()'
+local RECORD = '^J([rfadxp])(' .. digits(14) .. ') (%d+) (%d+) (' .. digits(14) .. ') (' .. digits(14) .. ') ()'
+local GRANT = '^(%d+) (' .. FENCE .. ') (' .. NONCE .. ') (%d+) (%d+) ([-dfxrl]) (%d+) (%d+) ()'
 
 local function ms(t) return format('%014.0f', t) end
 local function num(n) return format('%.0f', n) end
@@ -378,16 +381,32 @@ local function sweep(n, mine)
   return #due == tonumber(n)
 end
 
+-- exact tells whether numbers are small enough to be counted with.
+local function exact(...)
+  for _, n in ipairs({...}) do
+    if #n > 16 then return false end
+  end
+  return true
+end
+
+-- older tells whether the grants from a position on are ours.
+local function older(rec, at)
+  while at <= #rec do
+    local number, _, _, granted, ended, _, owner, cause, from = match(rec, GRANT, at)
+    if not number or not exact(number, granted, ended, owner, cause) then return false end
+    at = from + owner + cause
+  end
+  return at == #rec + 1
+end
+
 -- parse reads a record and its newest grant; nil if it is not ours.
 local function parse(rec)
   local state, nb, attempts, max, retention, lease, at = match(rec, RECORD)
-  if not state then return nil end
+  if not state or not exact(attempts, max) or not older(rec, at) then return nil end
   local j = {state = state, nb = nb, attempts = tonumber(attempts), max = tonumber(max), retention = retention, lease = lease, older = ''}
   if at <= #rec then
     local number, f, nonce, granted, ended, how, owner, cause, from = match(rec, GRANT, at)
-    if not number then return nil end
     local to = from + owner + cause
-    if to > #rec + 1 then return nil end
     j.number, j.fence, j.nonce, j.granted, j.ended, j.how = number, f, nonce, granted, ended, how
     j.owner, j.cause = sub(rec, from, from + owner - 1), sub(rec, from + owner, to - 1)
     j.older = sub(rec, to)

@@ -35,21 +35,53 @@ func parseEntry(s string) (entry, bool) {
 	}
 	if s[0] == 'O' {
 		e.offered = true
-		return e, true
+		return e, isMember(s[offerHead:])
 	}
-	if len(s) <= lockHead {
+	if len(s) <= lockHead || !isNonce(s[34:45]) {
 		return e, false
 	}
 	var okFence, okLease bool
 	var lease int64
-	e.fence, okFence = parseDigits(s[15:34])
+	e.fence, okFence = parseFence(s[15:34])
 	lease, okLease = parseDigits(s[45:59])
 	e.nonce, e.owner = s[34:45], s[lockHead:]
-	e.lease = time.Duration(lease) * time.Millisecond
-	if s[45:59] == never {
-		e.lease = NoExpiry
-	}
+	e.lease = duration(lease)
 	return e, okFence && okLease
+}
+
+// duration turns ms into a Duration. What does not fit into one lasts for 292
+// years at least: the longest but NoExpiry.
+func duration(ms int64) time.Duration {
+	switch {
+	case ms >= neverMillis:
+		return NoExpiry
+	case ms > int64(NoExpiry/time.Millisecond):
+		return NoExpiry - 1
+	default:
+		return time.Duration(ms) * time.Millisecond
+	}
+}
+
+// isMember tells whether s is a member of a queue: f place arrival waiter.
+func isMember(s string) bool {
+	const tail = 16 + 11
+	if len(s) < 1+tail || s[0] != 'f' {
+		return false
+	}
+	_, ok := parseDigits(s[len(s)-tail : len(s)-11])
+	return ok && isNonce(s[len(s)-11:])
+}
+
+// isNonce tells whether s may be a nonce or a waiter: base64 for URLs.
+func isNonce(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9', c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c == '_', c == '-':
+		default:
+			return false
+		}
+	}
+	return len(s) == 11
 }
 
 // left returns how long the entry is valid after stamp (µs of Redis time).
@@ -57,10 +89,16 @@ func (e entry) left(stamp int64) time.Duration {
 	if e.expiry == neverMillis {
 		return NoExpiry
 	}
-	return max(0, time.Duration(e.expiry-stamp/1000)*time.Millisecond)
+	return duration(max(0, e.expiry-stamp/1000))
 }
 
 const neverMillis = 99999999999999
+
+// parseFence reads 19 digits, of which common.lua wants the first below 9.
+func parseFence(s string) (int64, bool) {
+	n, ok := parseDigits(s)
+	return n, ok && len(s) == 19 && s[0] != '9'
+}
 
 func parseDigits(s string) (int64, bool) {
 	for i := range len(s) {

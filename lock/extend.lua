@@ -3,7 +3,8 @@
 -- ARGV  7 lease (14 digits); then for each: resource, want as in unlock.lua
 -- reply ok, µs, then index and entry of each that was not set to the lease: ""
 --       if nobody has it, "?" for one that is not ours, another's entry, or its
---       own, which lasts longer already.
+--       own, which lasts longer already; and of each that was wanted by its
+--       owner alone, whose fence the caller may not know.
 -- It never revives a lapsed lock and never changes another's.
 local lease = ARGV[7]
 local names, wants = arguments(8, 2)
@@ -19,7 +20,9 @@ for i, r in ipairs(names) do
     if lasting(e, leaseIn(v)) > tonumber(fresh) then
       add(out, tostring(i), v)
     else
-      putLock(r, 'L' .. fresh .. sub(v, 16, 45) .. lease .. ownerIn(v))
+      local renewed = 'L' .. fresh .. sub(v, 16, 45) .. lease .. ownerIn(v)
+      putLock(r, renewed)
+      if sub(wants[i], 1, 1) == 'W' then add(out, tostring(i), renewed) end
       if PUBLISH then emit('e', r, ownerIn(v), fenceIn(v)) end
     end
   elseif kind == 'bad' then

@@ -143,13 +143,20 @@ func appendNonce(dst []byte) []byte {
 	return base64.RawURLEncoding.AppendEncode(dst, b[:])
 }
 
-// A group is a WaitGroup that can be waited for with a bound, and that takes
-// nobody in once somebody waits.
+// A group is a WaitGroup that can be waited for with a bound; it takes nobody in
+// when that is over.
 type group struct {
 	mu     sync.Mutex
 	n      int
 	closed bool
 	empty  chan struct{}
+}
+
+// add takes in one that will call done.
+func (g *group) add() {
+	g.mu.Lock()
+	g.n++
+	g.mu.Unlock()
 }
 
 // start runs f on a goroutine of its own, unless the group is closed.
@@ -172,15 +179,16 @@ func (g *group) done() {
 	defer g.mu.Unlock()
 	g.n--
 	if g.n == 0 && g.empty != nil {
+		g.closed = true
 		close(g.empty)
 		g.empty = nil
 	}
 }
 
+// wait closes the group when it is empty, or after the longest time.
 func (g *group) wait(most time.Duration) {
 	g.mu.Lock()
-	g.closed = true
-	if g.n == 0 {
+	if g.closed = g.n == 0; g.closed {
 		g.mu.Unlock()
 		return
 	}
@@ -194,6 +202,9 @@ func (g *group) wait(most time.Duration) {
 	select {
 	case <-empty:
 	case <-t.C:
+		g.mu.Lock()
+		g.closed = true
+		g.mu.Unlock()
 	}
 }
 

@@ -26,8 +26,8 @@ func parseRecord(id JobID, record, lock string, stamp int64) (JobInfo, bool) {
 	notBefore, ok := parseDigits(record[2:16])
 	p.rest, p.ok = record[17:], ok && record[16] == ' '
 	info.Attempt, info.Max = int(p.number()), int(p.number())
-	p.number() // retention
-	p.number() // lease
+	p.millis() // retention
+	p.millis() // lease
 	if notBefore > stamp/1000 {
 		info.NotBefore = time.UnixMilli(notBefore)
 	}
@@ -82,9 +82,17 @@ func (p *recordParser) word() string {
 }
 
 func (p *recordParser) number() int64 {
-	n, ok := parseDigits(p.word())
-	p.ok = p.ok && ok
+	word := p.word()
+	n, ok := parseDigits(word)
+	p.ok = p.ok && ok && len(word) <= 16
 	return n
+}
+
+// millis takes 14 digits.
+func (p *recordParser) millis() {
+	word := p.word()
+	_, ok := parseDigits(word)
+	p.ok = p.ok && ok && len(word) == 14
 }
 
 func (p *recordParser) bytes(n int64) string {
@@ -99,8 +107,10 @@ func (p *recordParser) bytes(n int64) string {
 var endWords = map[string]string{"-": "", "d": "done", "f": "failed", "x": "exhausted", "r": "returned", "l": "lapsed"}
 
 func (p *recordParser) attempt() AttemptInfo {
-	a := AttemptInfo{Number: int(p.number()), Fence: p.number()}
-	p.word() // nonce
+	a := AttemptInfo{Number: int(p.number())}
+	fence, ok := parseFence(p.word())
+	a.Fence = fence
+	p.ok = p.ok && ok && isNonce(p.word())
 	granted, ended := p.number(), p.number()
 	a.Granted = time.UnixMilli(granted)
 	if ended > 0 {

@@ -79,11 +79,12 @@ func (l *Locker) accept(claims []Claim, locking bool) Results {
 			r.lease = l.cfg.TTL
 		}
 		r.Err = c.check(locking)
-		if r.Err != nil {
-			continue
-		}
-		if _, twice := seen[c.Resource]; twice {
+		if _, twice := seen[c.Resource]; twice && r.Err == nil {
 			r.Err = invalid("Claim[%d].Resource %q stands twice in the call", i, c.Resource)
+		}
+		if r.Err != nil {
+			r.Owner, r.Fence = "", 0
+			continue
 		}
 		seen[c.Resource] = struct{}{}
 	}

@@ -53,7 +53,11 @@ func (l *Locker) change(ctx context.Context, op string, s *script, claims []Clai
 	}
 	for i := range rs {
 		if rs[i].Err == nil {
-			l.observe(Event{Kind: kind, Resource: rs[i].Resource, Owner: claims[i].Owner, Fence: max(claims[i].Fence, rs[i].Fence)})
+			owner := claims[i].Owner
+			if op == "ForceUnlock" {
+				owner = "" // not known
+			}
+			l.observe(Event{Kind: kind, Resource: rs[i].Resource, Owner: owner, Fence: max(claims[i].Fence, rs[i].Fence)})
 		}
 	}
 	return rs, rs.err(op)
@@ -103,13 +107,20 @@ func (l *Locker) changeBatches(rs Results, s *script, force bool) []*changeBatch
 // want says which lock is meant, as common.lua's wanted reads it.
 func (r *Result) want() string {
 	switch {
-	case r.entry != "" && r.Fence != 0:
+	case r.Fence != 0 && r.isOf(r.entry):
 		return r.entry
 	case r.Fence != 0:
 		return "F" + fenceText(r.Fence) + r.Owner
 	default:
 		return "W" + r.Owner
 	}
+}
+
+// isOf tells whether an entry is of this owner and fence: the caller may have
+// changed the claim that it came with.
+func (r *Result) isOf(text string) bool {
+	e, ok := parseEntry(text)
+	return ok && !e.offered && e.owner == r.Owner && e.fence == r.Fence
 }
 
 func (l *Locker) settleChanges(ctx context.Context, b *changeBatch, rs Results) {
@@ -140,7 +151,7 @@ func (r *Result) change(c *call, note string, noted, extend bool) {
 		r.TTL, r.deadline = r.lease, deadlineOf(c.sent, r.lease)
 	case !noted:
 		r.Owner, r.Fence, r.TTL = "", 0, 0
-	case extend && mine: // it lasts longer already
+	case extend && mine: // set, or it lasts longer already
 		r.Fence, r.TTL, r.deadline = e.fence, e.left(c.stamp), deadlineOf(c.sent, e.left(c.stamp))
 	case !extend && c.unanswered && (note == "" || ok): // gone: an earlier send did it
 		r.Owner, r.Fence, r.TTL = e.owner, e.fence, 0

@@ -59,7 +59,7 @@ func (s *session) acquire(ctx, work context.Context) (*Grant, Outcome, error) {
 		return nil, Exhausted, s.exhausted(answer.Job)
 	case ctx.Err() != nil:
 		return nil, Interrupted, s.interrupted(ctx, err)
-	case errors.Is(err, errMaxWait), errors.Is(err, lock.ErrHeld), errors.Is(err, lock.ErrTooEarly):
+	case errors.Is(err, errMaxWait):
 		return nil, HeldElsewhere, s.held(err)
 	default:
 		s.trouble(err)
@@ -88,20 +88,31 @@ func (s *session) claim(ctx context.Context) (lease, lock.JobResult, error) {
 	return s.w.jobs.Await(ctx, claim)
 }
 
+// tryTime is how long one claim that does not wait may take, before OnError is told that Redis is out
+// of reach.
+const tryTime = time.Second
+
 // try claims without waiting for anything but Redis.
 func (s *session) try(ctx context.Context, claim lock.JobClaim) (granted lease, answer lock.JobResult, err error) {
 	once := func() (err error) {
-		granted, answer, err = s.w.jobs.TryAwait(ctx, claim)
-		if err != nil && !errors.Is(err, lock.ErrUnavailable) {
+		bounded, cancel := context.WithTimeout(ctx, tryTime)
+		defer cancel()
+		granted, answer, err = s.w.jobs.TryAwait(bounded, claim)
+		switch {
+		case err == nil || errors.Is(err, lock.ErrUnavailable):
+			return err
+		case bounded.Err() != nil:
+			return fmt.Errorf("%w: %w", lock.ErrUnavailable, err)
+		default:
 			return backoff.Permanent(err)
 		}
-		return err
 	}
 	forever := backoff.NewExponentialBackOff(backoff.WithMaxElapsedTime(0), backoff.WithMaxInterval(5*time.Second))
 	err = backoff.RetryNotify(once, backoff.WithContext(forever, ctx),
 		func(err error, _ time.Duration) { s.trouble(err) })
 	if errors.Is(err, lock.ErrHeld) || errors.Is(err, lock.ErrTooEarly) {
 		s.look(lock.Look{Result: answer})
+		err = fmt.Errorf("%w: %w", err, errMaxWait)
 	}
 	return granted, answer, err
 }

@@ -137,7 +137,7 @@ func (g *Grant) failure(cause error) (lock.End, time.Duration) {
 	if delay == backoff.Stop {
 		return lock.Exhausted, 0
 	}
-	return lock.Failed, max(delay, 0)
+	return lock.Failed, min(max(delay, 0), lock.NoExpiry-1)
 }
 
 // settled reports what has been recorded.

@@ -125,11 +125,13 @@ func TestHandlerThatDoesNotReturn(t *testing.T) {
 }
 
 func TestHandlersMayBeNil(t *testing.T) {
-	w, _, _ := newFake(t, Config{MaxAttempts: 2}, waits(grants(attempt(1)), nil,
-		one(held("other", record(lock.JobRunning, "other", 1)))), grants(attempt(2)))
-	w.cfg.Handlers = Handlers{}
-	_, err := w.Run(t.Context(), testJob, fail)
-	wantIs(t, err, ErrExhausted)
+	synctest.Test(t, func(t *testing.T) {
+		w, _, _ := newFake(t, Config{MaxAttempts: 2}, waits(grants(attempt(1)), nil,
+			one(held("other", record(lock.JobRunning, "other", 1)))), grants(attempt(2)))
+		w.cfg.Handlers = Handlers{}
+		_, err := w.Run(t.Context(), testJob, fail)
+		wantIs(t, err, ErrExhausted)
+	})
 }
 
 func TestHandlersMayCallTheWorker(t *testing.T) {

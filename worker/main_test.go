@@ -3,7 +3,7 @@ package worker
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/lockingworker/lockingworker/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { redistest.Main(m) }

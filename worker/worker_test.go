@@ -108,6 +108,15 @@ func TestRunOutcomes(t *testing.T) {
 			is:      []error{lock.ErrClosed},
 			calls:   []string{"error: lock: closed", "result unknown 0"},
 		}, {
+			name: "the Locker is closed while we wait",
+			cfg:  Config{MaxWait: time.Hour},
+			script: []step{waits(answers(errors.Join(lock.ErrHeld, lock.ErrClosed), lock.JobInfo{}),
+				one(held("other", record(lock.JobRunning, "other", 1))))},
+			work:    never,
+			outcome: 0,
+			is:      []error{lock.ErrClosed},
+			calls:   []string{`locked by "other"`, "error: lock: held by another", "result unknown 1"},
+		}, {
 			name: "locks that pass from one to another",
 			script: []step{waits(grants(attempt(3)),
 				one(held("a", record(lock.JobRunning, "a", 1))), one(held("a", record(lock.JobRunning, "a", 1))),

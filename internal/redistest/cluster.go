@@ -1,9 +1,11 @@
 package redistest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -27,7 +29,7 @@ func (c *cluster) String() string {
 	for i, n := range c.nodes {
 		addrs[i] = n.options().Addr
 	}
-	return fmt.Sprintf("%s on %v", c.nodes[0].name, addrs)
+	return fmt.Sprintf("%s, with %v", c.nodes[0], addrs[1:])
 }
 
 // StartCluster returns a cluster that is complete: every node reports cluster_state:ok and knows all three masters and
@@ -110,7 +112,7 @@ func (c *Cluster) Masters() []*Server {
 	c.t.Helper()
 	var masters []*Server
 	for _, r := range c.slots() {
-		if r.master != nil && !contains(masters, r.master) {
+		if r.master != nil && !slices.ContainsFunc(masters, r.master.same) {
 			masters = append(masters, r.master)
 		}
 	}
@@ -159,27 +161,36 @@ type slotRange struct {
 func (c *Cluster) slots() []slotRange {
 	c.t.Helper()
 	var ranges []slotRange
-	err := c.ask(c.t.Context(), func(ctx context.Context, n *redis.Client) error {
-		slots, err := n.ClusterSlots(ctx).Result()
+	err := c.ask(c.t.Context(), func(ctx context.Context, client *redis.Client) error {
+		shards, err := client.ClusterShards(ctx).Result()
 		if err != nil {
 			return err
 		}
 		ranges = ranges[:0]
-		for _, s := range slots {
-			r := slotRange{first: s.Start, last: s.End}
-			for _, server := range c.Nodes() {
-				if len(s.Nodes) > 0 && server.Addr() == s.Nodes[0].Addr {
-					r.master = server
-				}
+		for _, shard := range shards {
+			master := c.masterIn(shard)
+			for _, s := range shard.Slots {
+				ranges = append(ranges, slotRange{first: int(s.Start), last: int(s.End), master: master})
 			}
-			ranges = append(ranges, r)
 		}
 		return nil
 	})
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	slices.SortFunc(ranges, func(a, b slotRange) int { return cmp.Compare(a.first, b.first) })
 	return ranges
+}
+
+func (c *Cluster) masterIn(shard redis.ClusterShard) *Server {
+	for _, n := range shard.Nodes {
+		for _, s := range c.Nodes() {
+			if n.Role == "master" && s.Addr() == address(int(n.Port)) {
+				return s
+			}
+		}
+	}
+	return nil
 }
 
 // ask runs op on the first node that answers.
@@ -208,13 +219,4 @@ func (n *node) ask(ctx context.Context, op func(context.Context, *redis.Client) 
 		return fmt.Errorf("%s: %w", n, err)
 	}
 	return nil
-}
-
-func contains(servers []*Server, s *Server) bool {
-	for _, other := range servers {
-		if other.node == s.node {
-			return true
-		}
-	}
-	return false
 }

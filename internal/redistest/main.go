@@ -89,7 +89,7 @@ func report(w io.Writer) {
 		fmt.Fprintf(w, "redistest: cluster of %s\n", c)
 	}
 	if n := binary.skipped.Load(); n > 0 {
-		fmt.Fprintf(w, "redistest: %d tests skipped: they need a real redis-server (REDIS_URL, PATH or docker)\n", n)
+		fmt.Fprintf(w, "redistest: tests skipped for want of a real redis-server: %d\n", n)
 	}
 }
 

@@ -57,7 +57,7 @@ func (c *Cluster) BeginMigration(ctx context.Context, slot int, to *Server) (*Mi
 			m.from = r.master
 		}
 	}
-	if m.from == nil || m.from.node == to.node {
+	if m.from == nil || m.from.same(to) {
 		return nil, fmt.Errorf("redistest: slot %d: want it with another master than %s", slot, to)
 	}
 	toID, err := m.to.id(ctx)
@@ -147,7 +147,7 @@ func (m *Migration) Finish(ctx context.Context) error {
 		return err
 	}
 	for _, s := range append([]*Server{m.from}, m.cluster.Masters()...) {
-		if s.node == m.to.node {
+		if s.same(m.to) {
 			continue
 		}
 		if err := m.setSlot(ctx, s, "node", id); err != nil {

@@ -140,9 +140,13 @@ func (r *frameReader) line() (string, error) {
 // bulk reads n bytes and the CRLF behind them.
 func (r *frameReader) bulk(n int) (string, error) {
 	start := len(r.raw)
-	r.raw = append(r.raw, make([]byte, n+2)...)
-	if _, err := io.ReadFull(r, r.raw[start:]); err != nil {
-		return "", noEOF(err)
+	for left := n + 2; left > 0; { // in parts, since what follows may be less than was announced
+		part := min(left, 1<<20)
+		r.raw = append(r.raw, make([]byte, part)...)
+		if _, err := io.ReadFull(r, r.raw[len(r.raw)-part:]); err != nil {
+			return "", noEOF(err)
+		}
+		left -= part
 	}
 	return string(r.raw[start : start+n]), nil
 }

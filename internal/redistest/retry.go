@@ -11,6 +11,7 @@ import (
 // Bounds of what is waited for. Measured on 4 cores: a process serves after 15 ms, a container after 500 ms, a cluster is
 // complete after 2 s.
 const (
+	urlBound     = 2 * time.Second // the server of REDIS_URL is expected to run
 	startBound   = 20 * time.Second
 	clusterBound = 60 * time.Second
 	pullBound    = 2 * time.Minute

@@ -37,10 +37,23 @@ func (s *Server) Addr() string { return s.Options().Addr }
 // Real reports whether this is a real redis-server rather than the embedded one.
 func (s *Server) Real() bool { return s.node.from != fromEmbedded }
 
+// same reports whether both are handles of one server.
+func (s *Server) same(other *Server) bool { return s.node == other.node }
+
 // String returns what serves and where, without credentials.
 func (s *Server) String() string { return s.node.String() }
 
-func (n *node) String() string { return n.name + " on " + n.options().Addr }
+func (n *node) String() string {
+	where := n.name + " on " + n.options().Addr
+	switch n.from {
+	case fromURL:
+		return where + " (REDIS_URL)"
+	case fromDocker:
+		return where + " (docker)"
+	default:
+		return where
+	}
+}
 
 // Options returns fresh client options for this server, go-redis's defaults but for the address and, from REDIS_URL, the
 // credentials.
@@ -106,11 +119,11 @@ func (n *node) sweep(t testing.TB, ns string) {
 	}
 }
 
-// version fills in the name from INFO.
+// version takes the name from INFO.
 func (n *node) version(ctx context.Context) error {
 	c := redis.NewClient(n.options())
 	defer func() { _ = c.Close() }()
-	return retry(ctx, startBound, func(ctx context.Context) error {
+	return retry(ctx, urlBound, func(ctx context.Context) error {
 		info, err := c.Info(ctx, "server").Result()
 		if err != nil {
 			return fmt.Errorf("redistest: %s: %w", n.from, err)

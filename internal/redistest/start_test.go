@@ -35,7 +35,7 @@ func TestRealIsReal(t *testing.T) {
 	if !server.Real() {
 		t.Fatalf("%s is not real", server)
 	}
-	// The embedded Lua prints 1e+15 here.
+	// The embedded Lua prints all sixteen digits.
 	s, err := server.Client(t).Eval(t.Context(), "return tostring(1000000000000000)", nil).Text()
 	if err != nil || s != "1e+15" {
 		t.Fatalf("Lua prints %q, %v", s, err)
