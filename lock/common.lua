@@ -57,7 +57,7 @@ local GRANT = '^(%d+) (' .. FENCE .. ') (' .. NONCE .. ') (%d+) (%d+) ([-dfxrl])
 
 local function ms(t) return format('%014.0f', t) end
 local function num(n) return format('%.0f', n) end
-local function expiryAfter(lease) return lease == NEVER and NEVER or ms(now + lease) end
+local function expiryAfter(lease) return lease == NEVER and NEVER or ms(now + tonumber(lease)) end
 local function score(t) return t == NEVER and '+inf' or t end
 
 -- What will be written, by flush.
@@ -182,7 +182,7 @@ end
 -- lasting cuts an end that is further away than it was set: the server's clock
 -- was set back. It returns the end, and whether it was cut.
 local function lasting(e, lease)
-  if lease ~= NEVER and e - now > tonumber(lease) then return now + lease, true end
+  if lease ~= NEVER and e - now > tonumber(lease) then return now + tonumber(lease), true end
   return e, false
 end
 
@@ -443,7 +443,8 @@ local function keep(place, j, from, delay)
   if j.retention == NEVER then
     add(setKept, '+inf', place)
   else
-    add(setKept, num(from + math.max(tonumber(j.retention), tonumber(j.lease), delay or 0) + j.lease), place)
+    local lease = tonumber(j.lease)
+    add(setKept, num(from + math.max(tonumber(j.retention), lease, delay or 0) + lease), place)
   end
 end
 

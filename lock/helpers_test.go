@@ -154,3 +154,13 @@ func everywhere(t *testing.T, test func(t *testing.T, w world)) {
 		test(t, world{c.Namespace(t), func(t testing.TB) redis.UniversalClient { return c.Client(t) }})
 	})
 }
+
+// queued is how many members the queues of a namespace have, on up to 64 shards.
+func queued(t testing.TB, rdb redis.UniversalClient, namespace string) int64 {
+	t.Helper()
+	var n int64
+	for shard := range 64 {
+		n += must[int64](t)(rdb.ZCard(bounded(t), keysOf(namespace, shard)[3]).Result())
+	}
+	return n
+}

@@ -262,13 +262,13 @@ func (l *Locker) idBatches(ids []JobID, rs Results, s *script) []*jobBatch {
 		func(i int) []any { return []any{jobPlace(ids[i]), ids[i].Key} })
 }
 
-// List yields the remembered runs, page by page, in no order, each once. TTL and
-// Waiters are not filled in: see Get. It yields an error for a foreign value,
+// List yields the remembered runs, page by page, in no order, each once. TTL is
+// filled in for those that run, Waiters for none: see Get. It yields an error for a foreign value,
 // and goes on; after any other error it ends.
 func (j Jobs) List(ctx context.Context, q JobQuery) iter.Seq2[JobInfo, error] {
 	return func(yield func(JobInfo, error) bool) {
 		l := j.l
-		l.scan(ctx, jobsKey, func(stamp int64, place, record string) bool {
+		l.scan(ctx, jobsKey, func(stamp int64, place, record, lock string) bool {
 			id, ok := parsePlace(place)
 			if !ok {
 				return yield(JobInfo{}, fmt.Errorf("%w: job field %q", ErrCorruptState, place))
@@ -276,7 +276,7 @@ func (j Jobs) List(ctx context.Context, q JobQuery) iter.Seq2[JobInfo, error] {
 			if !strings.HasPrefix(id.Key, q.Prefix) {
 				return true
 			}
-			info, ok := parseRecord(id, record, "", stamp)
+			info, ok := parseRecord(id, record, lock, stamp)
 			if !ok {
 				return yield(JobInfo{ID: id}, fmt.Errorf("%w: job %q", ErrCorruptState, id.Key))
 			}

@@ -87,7 +87,7 @@ type Query struct {
 // ends.
 func (l *Locker) List(ctx context.Context, q Query) iter.Seq2[Result, error] {
 	return func(yield func(Result, error) bool) {
-		l.scan(ctx, locksKey, func(stamp int64, resource, text string) bool {
+		l.scan(ctx, locksKey, func(stamp int64, resource, text, _ string) bool {
 			r := Result{Resource: resource}
 			r.read(stamp, text)
 			if r.Err != nil {
@@ -102,8 +102,8 @@ func (l *Locker) List(ctx context.Context, q Query) iter.Seq2[Result, error] {
 }
 
 // scan reads a hash of every shard with HSCAN, once each field, until each says
-// no; fail takes the error that ended it.
-func (l *Locker) scan(ctx context.Context, key int, each func(stamp int64, field, value string) bool, fail func(error)) {
+// no; fail takes the error that ended it. lock is the entry behind a running job.
+func (l *Locker) scan(ctx context.Context, key int, each func(stamp int64, field, value, lock string) bool, fail func(error)) {
 	if err := l.ready(ctx); err != nil {
 		fail(err)
 		return
@@ -116,12 +116,12 @@ func (l *Locker) scan(ctx context.Context, key int, each func(stamp int64, field
 				fail(err)
 				return
 			}
-			for i := 0; i+1 < len(page.pairs); i += 2 {
-				if _, twice := seen[page.pairs[i]]; twice {
+			for _, found := range page.found {
+				if _, twice := seen[found[0]]; twice {
 					continue
 				}
-				seen[page.pairs[i]] = struct{}{}
-				if !each(page.stamp, page.pairs[i], page.pairs[i+1]) {
+				seen[found[0]] = struct{}{}
+				if !each(page.stamp, found[0], found[1], found[2]) {
 					return
 				}
 			}
@@ -135,7 +135,7 @@ func (l *Locker) scan(ctx context.Context, key int, each func(stamp int64, field
 type scanPage struct {
 	stamp  int64
 	cursor uint64
-	pairs  []string
+	found  [][3]string // field, value, and the lock's entry of a running job
 }
 
 // scanPage reads one page, from the primary, with the time of that server.
@@ -150,8 +150,19 @@ func (l *Locker) scanPage(ctx context.Context, shard, key int, cursor uint64) (s
 	if p.cursor, err = strconv.ParseUint(c.str(2), 10, 64); err != nil {
 		return p, fmt.Errorf("%w: cursor", ErrCorruptState)
 	}
-	for i := 3; i < len(c.reply); i++ {
-		p.pairs = append(p.pairs, c.str(i))
+	width := 2
+	if key == jobsKey {
+		width = 3
+	}
+	for i := 3; i+width <= len(c.reply); i += width {
+		row := [3]string{c.str(i), c.str(i + 1)}
+		if row[1] == "" { // not ours, and not absent
+			row[1] = "?"
+		}
+		if width == 3 {
+			row[2] = c.str(i + 2)
+		}
+		p.found = append(p.found, row)
 	}
 	return p, nil
 }

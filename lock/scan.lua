@@ -1,8 +1,19 @@
 -- Reads one page of a hash.
 --
 -- ARGV  7 which of KEYS, 8 cursor
--- reply ok, µs, next cursor ("0" at the end), then fields and values
-local page = redis.call('HSCAN', KEYS[tonumber(ARGV[7])], ARGV[8], 'COUNT', '500')
+-- reply ok, µs, next cursor ("0" at the end), then fields and values; of jobs,
+--       for each also the entry of its lock, if the record says that it runs
+local key = KEYS[tonumber(ARGV[7])]
+local page = redis.call('HSCAN', key, ARGV[8], 'COUNT', '500')
+local found = page[2]
 local out = {'ok', stamp, page[1]}
-for _, s in ipairs(page[2]) do add(out, s) end
+if key ~= JOBS then
+  for _, s in ipairs(found) do add(out, s) end
+  return out
+end
+for i = 1, #found, 2 do
+  local running = sub(found[i + 1], 1, 2) == 'Jr'
+  add(out, found[i], found[i + 1])
+  add(out, running and redis.call('HGET', LOCKS, resourceIn(found[i])) or '')
+end
 return out

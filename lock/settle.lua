@@ -4,7 +4,7 @@
 --       (ms), retention (ms, 14 digits), cause
 -- reply ok, µs, then for each: settled, again (it had ended in this way before),
 --       lost (it is not the run's grant any more, or its lease has run out),
---       gone (no record), bad (not ours); and the record
+--       gone (the record knows nothing of it), bad (not ours); and the record
 -- It never changes anything but for the holder of that very grant. A failure of
 -- the last attempt is exhausted at once. Returned attempts are not counted.
 local places, names, fences, hows, delays, retentions, causes = arguments(7, 7)
@@ -30,7 +30,8 @@ local function settle(i, r, place, fence, how, delay)
   local j = parse(rec)
   if not j or look(v) == 'bad' then return 'bad' end
   if j.fence ~= fence or j.how ~= '-' then
-    return endOf(rec, fence) == how and 'again' or 'lost', rec
+    local ended = endOf(rec, fence)
+    return not ended and 'gone' or ended == how and 'again' or 'lost', rec
   end
   if not holds(j, v) then return 'lost', rec end
 

@@ -36,8 +36,7 @@ func (l *Locker) ForceLock(ctx context.Context, claims ...Claim) (Results, error
 // A lockBatch is the part of a collection that goes in one call.
 type lockBatch struct {
 	call  *call
-	index []int    // positions in the collection
-	lease []string // of each, 14 digits
+	index []int // positions in the collection
 }
 
 func (l *Locker) lock(ctx context.Context, op, mode string, claims []Claim) (Results, error) {

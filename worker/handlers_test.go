@@ -124,6 +124,20 @@ func TestHandlerThatDoesNotReturn(t *testing.T) {
 	}
 }
 
+func TestNothingIsCalledAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCaller(nil, nil)
+		called := 0
+		c.push(call{f: func() { called++ }})
+		c.close()
+		c.push(call{f: func() { called++ }})
+		synctest.Wait()
+		if called != 1 {
+			t.Errorf("%d calls, want 1", called)
+		}
+	})
+}
+
 func TestHandlersMayBeNil(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, _, _ := newFake(t, Config{MaxAttempts: 2}, waits(grants(attempt(1)), nil,

@@ -39,6 +39,8 @@ func TestBackoff(t *testing.T) {
 		return backoff.NewExponentialBackOff(backoff.WithRandomizationFactor(0), backoff.WithInitialInterval(time.Second),
 			backoff.WithMultiplier(2))
 	})
+	only := backoff.NewExponentialBackOff(backoff.WithRandomizationFactor(0), backoff.WithInitialInterval(time.Second))
+	shared := Backoff(func() backoff.BackOff { return only })
 	tests := []struct {
 		name   string
 		delay  func(Attempt, error) time.Duration
@@ -49,6 +51,8 @@ func TestBackoff(t *testing.T) {
 		{"first", doubling, 1, time.Second},
 		{"fourth", doubling, 4, 8 * time.Second},
 		{"first again: no state is kept", doubling, 1, time.Second},
+		{"a policy that is used again begins again", shared, 1, time.Second},
+		{"and again", shared, 1, time.Second},
 		{"before it stops", stopping, 2, 0},
 		{"stops", stopping, 3, backoff.Stop},
 		{"has stopped", stopping, 9, backoff.Stop},

@@ -46,6 +46,12 @@ func TestStatusMessages(t *testing.T) {
 	returned.Attempts = append(returned.Attempts, lock.AttemptInfo{Number: 1, Fence: 1002})
 	returned.Fence = 1002
 
+	twice := record(lock.JobFailed, "other", 2) // #2 was given back twice, the second time by somebody else
+	twice.Attempt, twice.Fence = 1, 1003
+	twice.Attempts = append(twice.Attempts, lock.AttemptInfo{Number: 2, Fence: 1003})
+	third := twice
+	third.State, third.Attempt, third.Fence = lock.JobRunning, 2, 1004
+
 	tests := []struct {
 		name   string
 		script []step
@@ -66,6 +72,15 @@ func TestStatusMessages(t *testing.T) {
 		{"the holder gives back",
 			[]step{waits(grants(newLease(returned)), running("other", 1))},
 			[]string{checking1, reacquiring, count0, attempt1}},
+		{"the holder gives back, and its successor too",
+			[]step{waits(grants(newLease(third)), running("other", 2), one(tooEarly(twice)))},
+			[]string{checking2, reacquiring, notDone1, checking1, reacquiring, count1, attempt2}},
+		{"a delay that lasts",
+			[]step{waits(grants(attempt(2)), running("other", 1), early("other", 1), early("other", 1))},
+			[]string{checking1, reacquiring, notDone1, checking1, reacquiring, checking1, reacquiring, count1, attempt2}},
+		{"an offer that lasts",
+			[]step{waits(grants(attempt(2)), running("other", 1), offered(1), offered(1))},
+			[]string{checking1, reacquiring, notDone1, raced, checking1, reacquiring, checking1, reacquiring, count1, attempt2}},
 		{"another was granted meanwhile",
 			[]step{waits(grants(attempt(3)), running("other", 1), running("third", 2))},
 			[]string{checking1, reacquiring, overtaken1by, checking2, reacquiring, notDone2, count2, attempt3}},

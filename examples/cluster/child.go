@@ -81,10 +81,15 @@ func (set settings) do(ctx context.Context, a worker.Attempt) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if rand.New(rand.NewPCG(set.seed, uint64(a.Number))).Float64() >= set.success {
+	if !lucky(set.seed, a.Number, set.success) {
 		return errUnlucky
 	}
 	return nil
+}
+
+// lucky decides whether an attempt succeeds, whichever worker makes it.
+func lucky(seed uint64, attempt int, chance float64) bool {
+	return rand.New(rand.NewPCG(seed, uint64(attempt))).Float64() < chance
 }
 
 func ownerName(number int) string {

@@ -35,21 +35,21 @@ func runCluster(flags *flag.FlagSet, set settings) int {
 		return fail(err)
 	}
 	defer server.close()
-	fmt.Printf("%d workers, job %q, seed %d, redis %s\n", set.workers, set.key, set.seed, server.name)
-
 	c := &cluster{ended: make(chan end), history: newHistory()}
 	if err := c.start(ctx, set.workers, workerArgs(flags), server.url); err != nil {
 		stop() // and those that were started leave
 		c.watch()
 		return fail(err)
 	}
+	fmt.Printf("%d workers, job %q, seed %d, redis %s\n", set.workers, set.key, set.seed, server.name)
 	c.watch()
 
 	job, err := findJob(server.url, set.key)
 	if err != nil {
 		return fail(err)
 	}
-	s := summarize(job, c.history, ctx.Err() != nil)
+	c.history.stopped = c.history.stopped || ctx.Err() != nil
+	s := summarize(job, c.history)
 	s.workers, s.elapsed, s.redis = set.workers, time.Since(began), server.name
 	fmt.Println(s)
 	return s.outcome.exitStatus()

@@ -83,7 +83,7 @@ func newFlags() (*flag.FlagSet, *settings) {
 	flags.DurationVar(&set.retryDelay, "retry-delay", 0, "pause after a failed attempt")
 	flags.Var(&set.status, "status", "which status messages to show: silent, normal or verbose")
 	flags.StringVar(&set.redis, "redis", os.Getenv("REDIS_URL"), "`URL` of a Redis; without it, and without REDIS_URL, one is started")
-	flags.StringVar(&set.key, "key", "", "`name` of the job; a new one if it is not given")
+	flags.StringVar(&set.key, "key", "", "`name` of the job; a new one if it is empty")
 	flags.Uint64Var(&set.seed, "seed", 0, "which attempts succeed follows from this `number`; a new one if it is not given")
 	flags.DurationVar(&set.work, "work", 50*time.Millisecond, "how long an attempt works")
 	flags.Lookup("redis").DefValue = "" // the help shows no password
@@ -96,7 +96,11 @@ func draw(flags *flag.FlagSet) {
 		"key":  "cluster-" + rand.Text()[:8],
 		"seed": strconv.FormatUint(mathrand.Uint64(), 10),
 	}
-	flags.Visit(func(f *flag.Flag) { delete(drawn, f.Name) })
+	flags.Visit(func(f *flag.Flag) {
+		if f.Value.String() != "" {
+			delete(drawn, f.Name)
+		}
+	})
 	for name, value := range drawn {
 		_ = flags.Set(name, value) // never fails: these are values of their types
 	}

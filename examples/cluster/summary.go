@@ -15,6 +15,7 @@ type history struct {
 	granted   map[int]time.Time // attempt → its first grant
 	failed    map[int]time.Time // attempt → its failure
 	completed int
+	stopped   bool // somebody was interrupted
 }
 
 func newHistory() *history {
@@ -32,6 +33,8 @@ func (h *history) add(r report) {
 		h.failed[r.Attempt] = r.Time
 	case eventCompleted:
 		h.completed++
+	case eventInterrupted:
+		h.stopped = true
 	}
 }
 
@@ -80,7 +83,7 @@ func (o outcome) exitStatus() int {
 }
 
 // summarize joins what Redis remembers of the job with what the workers have reported.
-func summarize(job lock.JobInfo, h *history, stopped bool) summary {
+func summarize(job lock.JobInfo, h *history) summary {
 	s := summary{outcome: broken, attempts: job.Attempt, executions: len(h.workers)}
 	switch {
 	case h.completed > 1: // never: it is what all this is for
@@ -88,7 +91,7 @@ func summarize(job lock.JobInfo, h *history, stopped bool) summary {
 		s.outcome, s.winner = completed, h.workers[job.Fence]
 	case job.State == lock.JobExhausted:
 		s.outcome = exhausted
-	case stopped:
+	case h.stopped:
 		s.outcome = interrupted
 	}
 	if times := h.handovers(); len(times) > 0 {

@@ -136,7 +136,7 @@ func (c *Cluster) MasterOf(key string) *Server {
 func (c *Cluster) Slot(key string) int {
 	c.t.Helper()
 	var slot int64
-	err := c.ask(c.t.Context(), func(ctx context.Context, n *redis.Client) (err error) {
+	err := c.ask(context.Background(), func(ctx context.Context, n *redis.Client) (err error) {
 		slot, err = n.ClusterKeySlot(ctx, key).Result()
 		return err
 	})
@@ -161,7 +161,7 @@ type slotRange struct {
 func (c *Cluster) slots() []slotRange {
 	c.t.Helper()
 	var ranges []slotRange
-	err := c.ask(c.t.Context(), func(ctx context.Context, client *redis.Client) error {
+	err := c.ask(context.Background(), func(ctx context.Context, client *redis.Client) error {
 		shards, err := client.ClusterShards(ctx).Result()
 		if err != nil {
 			return err
@@ -193,7 +193,7 @@ func (c *Cluster) masterIn(shard redis.ClusterShard) *Server {
 	return nil
 }
 
-// ask runs op on the first node that answers.
+// ask runs op on the first node that answers. It is bounded by itself, so that it serves while a test cleans up, too.
 func (c *Cluster) ask(ctx context.Context, op func(context.Context, *redis.Client) error) error {
 	var errs []error
 	for _, n := range c.nodes.nodes {

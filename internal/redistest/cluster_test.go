@@ -31,6 +31,7 @@ func TestClusterServes(t *testing.T) {
 }
 
 func TestKilledMasterIsReplaced(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, redistest.Own, redistest.NodeTimeout(500*time.Millisecond))
 	client := c.Client(t)
 	old := c.MasterOf("k")
@@ -55,6 +56,7 @@ func TestKilledMasterIsReplaced(t *testing.T) {
 }
 
 func TestMigratedSlotAsksHalfWay(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, redistest.Own)
 	client := c.Client(t)
 	const keys = 6

@@ -136,7 +136,7 @@ type Loss struct {
 }
 
 // Done returns a channel that is closed when all of them are lost: for replies, that is after the server executed the
-// commands.
+// commands. It stays open if Heal comes first, or if a connection ends with one of them still unanswered.
 func (l *Loss) Done() <-chan struct{} { return l.done }
 
 // Named matches commands by name, in any case of letters, for [Proxy.DropReplies] and [Proxy.DropRequests].

@@ -59,6 +59,7 @@ func child(t *testing.T, test string, env ...string) *exec.Cmd {
 }
 
 func TestWhatServedIsPrinted(t *testing.T) {
+	t.Parallel()
 	nothingButGo := []string{"PATH=/nowhere", "DOCKER_HOST=unix:///nowhere"}
 	for _, test := range []struct {
 		name, test string
@@ -77,11 +78,15 @@ func TestWhatServedIsPrinted(t *testing.T) {
 		{"a URL that is none", "TestAnyServes", []string{"REDIS_URL=http://:hush@127.0.0.1"}, true,
 			[]string{"--- FAIL", "not a Redis URL"}},
 	} {
-		t.Run(test.name, func(t *testing.T) { runChild(t, child(t, test.test, test.env...), test.fails, test.want...) })
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			runChild(t, child(t, test.test, test.env...), test.fails, test.want...)
+		})
 	}
 }
 
 func TestServerOfAnotherIsUsedAndLeftEmpty(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Own)
 	runChild(t, child(t, "TestAnyServes", "REDIS_URL="+server.URL()), false,
 		"redistest: redis-server ", " on "+server.Addr()+" (REDIS_URL)")

@@ -1,0 +1,65 @@
+# Targets whose comment begins with ## are listed by a bare `make`. The checks themselves are steps of .ci/run, so that
+# they run here exactly as in CI, and in every module of the repository.
+
+FUZZTIME ?= 30s
+COUNT    ?= 10
+export FUZZTIME COUNT
+
+.DEFAULT_GOAL := help
+.PHONY: help check setup test race embedded docker repeat fuzz lint vet fmt tidy tidy-check cover example vulnerabilities clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+check: ## everything that CI checks (on Debian it installs what is missing)
+	@bash .ci/run
+
+setup: ## install redis-server, docker and the tools of .ci/versions
+	@bash .ci/run setup
+
+test: ## all tests, on the first Redis that is there (see README.md)
+	@bash .ci/run test
+
+race: ## all tests with the race detector; a real Redis is required
+	@bash .ci/run race
+
+embedded: ## all tests on the embedded server alone
+	@bash .ci/run embedded
+
+docker: ## all tests on Redis in docker
+	@bash .ci/run docker
+
+repeat: ## the tests of lock and worker COUNT times, with the race detector
+	@bash .ci/run repeat
+
+fuzz: ## each fuzz target for FUZZTIME
+	@bash .ci/run fuzz
+
+lint: ## staticcheck and golangci-lint
+	@bash .ci/run staticcheck lint
+
+vet: ## gofmt (as a check) and go vet
+	@bash .ci/run format vet
+
+fmt: ## gofmt everything in place
+	@gofmt -l -w .
+
+tidy: ## go mod tidy in every module
+	@find . -name go.mod -not -path './bin/*' -execdir go mod tidy \;
+
+tidy-check: ## what go mod tidy would change
+	@bash .ci/run tidy
+
+cover: ## how much of the code the tests reach; the profile is bin/cover.out
+	@mkdir -p bin
+	@go test -coverpkg=./lock/...,./worker/...,./status/... -coverprofile=bin/cover.out ./...
+	@go tool cover -func=bin/cover.out | tail -n 1
+
+example: ## run examples/cluster
+	@bash .ci/run example
+
+vulnerabilities: ## govulncheck, if its database can be reached
+	@bash .ci/run vulnerabilities
+
+clean: ## remove bin/ and what tests left
+	@rm -rf bin

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"testing"
+)
+
+// The hot paths of package lock, for -benchmem and profiles: what the client allocates, and what the server spends.
+
+var onServer *server
+
+func TestMain(m *testing.M) {
+	runtime.LockOSThread() // the server dies with the thread that started it
+	s, err := startServer(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	onServer = s
+	code := m.Run()
+	if err := s.stop(); err != nil {
+		log.Fatal(err)
+	}
+	os.Exit(code)
+}
+
+// start returns a client of an empty server, and a function that reports what the server has spent since.
+func start(b *testing.B, l library) (client, func()) {
+	b.Helper()
+	ctx := b.Context()
+	if err := onServer.empty(ctx); err != nil {
+		b.Fatal(err)
+	}
+	c, err := l.open(place{addr: onServer.addr})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(c.close)
+	if err := c.collection(ctx, resources(10)); err != nil { // connects, and loads the scripts
+		b.Fatal(err)
+	}
+	before, err := onServer.cpu(ctx)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	return c, func() {
+		b.StopTimer()
+		after, err := onServer.cpu(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(micros(after-before)/float64(b.N), "server-µs/op")
+	}
+}
+
+func each(b *testing.B, f func(b *testing.B, l library)) {
+	for _, l := range libraries {
+		b.Run(l.name, func(b *testing.B) { f(b, l) })
+	}
+}
+
+func BenchmarkCollection1000(b *testing.B) {
+	keys := resources(1000)
+	each(b, func(b *testing.B, l library) {
+		c, report := start(b, l)
+		for b.Loop() {
+			if err := c.collection(b.Context(), keys); err != nil {
+				b.Fatal(err)
+			}
+		}
+		report()
+	})
+}
+
+func BenchmarkLockUnlock(b *testing.B) {
+	each(b, func(b *testing.B, l library) {
+		c, report := start(b, l)
+		for b.Loop() {
+			cycle(b, c, "bench:one")
+		}
+		report()
+	})
+}
+
+func BenchmarkParallel128(b *testing.B) {
+	each(b, func(b *testing.B, l library) {
+		c, report := start(b, l)
+		var goroutines atomic.Int64
+		b.SetParallelism(max(1, 128/runtime.GOMAXPROCS(0)))
+		b.RunParallel(func(pb *testing.PB) {
+			key := fmt.Sprintf("bench:own:%03d", goroutines.Add(1))
+			for pb.Next() {
+				cycle(b, c, key)
+			}
+		})
+		report()
+	})
+}
+
+func cycle(b *testing.B, c client, key string) {
+	release, err := c.try(b.Context(), key)
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	if err := release(b.Context()); err != nil {
+		b.Error(err)
+	}
+}

@@ -1,0 +1,150 @@
+// Command bench measures this module's package lock beside the libraries that a Go programmer might pick instead, on a
+// redis-server of its own.
+//
+// It does not tell what a network costs, nor a server that others use: server and clients run on one machine and share
+// its cores, so only the ratios between contenders of one run mean something. All contenders are measured in turns, round
+// by round, and what is printed is the median of the rounds.
+//
+//	go run . -rounds 5 -json results.json -svg ../docs/benchmarks.svg
+//
+// The server listens on a free port of loopback, keeps nothing, and ends with the program.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("bench: ")
+	var o options
+	flag.Func("scenario", "comma-separated numbers of scenarios; default all", list(&o.scenarios))
+	flag.Func("contender", "comma-separated names of contenders; default all", list(&o.contenders))
+	flag.IntVar(&o.rounds, "rounds", 5, "how often each contender is measured")
+	flag.BoolVar(&o.quick, "quick", false, "one short round of everything: shows that it works, measures nothing")
+	flag.StringVar(&o.json, "json", "", "write the results to this file too")
+	flag.StringVar(&o.svg, "svg", "", "write the picture of cost against size to this file")
+	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile to this file")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		log.Fatalf("unexpected argument %q", flag.Arg(0))
+	}
+	if o.quick {
+		o.rounds = 1
+	}
+	if o.rounds < 1 {
+		log.Fatal("-rounds must be at least 1")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// options are the flags.
+type options struct {
+	scenarios  []string
+	contenders []string
+	rounds     int
+	quick      bool
+	json       string
+	svg        string
+	profile    string
+}
+
+func list(into *[]string) func(string) error {
+	return func(s string) error {
+		*into = strings.Split(s, ",")
+		return nil
+	}
+}
+
+// run starts the servers, measures and reports.
+func run(ctx context.Context, o options) (err error) {
+	chosen, err := choose(o.scenarios)
+	if err != nil {
+		return err
+	}
+	for _, name := range o.contenders {
+		if !slices.ContainsFunc(libraries, func(l library) bool { return l.name == name }) {
+			return fmt.Errorf("no contender %q", name)
+		}
+	}
+	b := &bench{options: o, report: newReport(o)}
+
+	// A child dies with the thread that started it, so the servers are started from one that stays.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if b.server, err = startServer(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.server.stop()) }()
+	if slices.ContainsFunc(chosen, func(s scenario) bool { return s.cluster }) {
+		if b.cluster, err = startCluster(ctx); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.cluster.stop()) }()
+	}
+	if b.report.Redis, err = b.server.version(ctx); err != nil {
+		return err
+	}
+
+	if o.profile != "" {
+		f, err := os.Create(o.profile)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	done := make(chan error)
+	go func() { done <- b.measure(ctx, chosen) }() // a goroutine on a locked thread is slow to wake
+	if err := <-done; err != nil {
+		return err
+	}
+	if err := b.report.print(os.Stdout); err != nil {
+		return err
+	}
+	if o.json != "" {
+		if err := b.report.writeJSON(o.json); err != nil {
+			return err
+		}
+	}
+	if o.svg != "" {
+		if err := b.report.draw(o.svg); err != nil {
+			return err
+		}
+	}
+	return b.report.broken()
+}
+
+// choose returns the scenarios with these numbers.
+func choose(ids []string) ([]scenario, error) {
+	if len(ids) == 0 {
+		return scenarios, nil
+	}
+	var chosen []scenario
+	for _, id := range ids {
+		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.id == id })
+		if i < 0 {
+			return nil, fmt.Errorf("no scenario %q", id)
+		}
+		chosen = append(chosen, scenarios[i])
+	}
+	return chosen, nil
+}
