@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"image/color"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
+	_ "gonum.org/v1/plot/vg/vgimg" // for .png
+	_ "gonum.org/v1/plot/vg/vgsvg" // for .svg
 )
 
 // A panel is one part of the picture: a metric against the size.
@@ -29,7 +32,7 @@ var panels = []panel{
 	{"What a kept lease costs", "leases of one process", "bytes a lease", bytesEach, []string{"7", "10"}},
 }
 
-// draw writes the picture: cost against number of waiters and of leases.
+// draw writes the picture, cost against number of waiters and of leases, as the file's ending says: .svg or .png.
 func (r *report) draw(path string) error {
 	const width, height = 5 * vg.Inch, 4 * vg.Inch
 	row := make([]*plot.Plot, len(panels))
@@ -39,10 +42,14 @@ func (r *report) draw(path string) error {
 			return fmt.Errorf("picture %q: %w", p.title, err)
 		}
 	}
-	canvas := vgsvg.New(vg.Length(len(row))*width, height)
+	canvas, err := draw.NewFormattedCanvas(vg.Length(len(row))*width, height, strings.TrimPrefix(filepath.Ext(path), "."))
+	if err != nil {
+		return err
+	}
 	tiles := draw.Tiles{Rows: 1, Cols: len(row), PadX: vg.Points(18), PadTop: vg.Points(6), PadRight: vg.Points(12), PadLeft: vg.Points(6)}
-	for i, c := range plot.Align([][]*plot.Plot{row}, tiles, draw.New(canvas))[0] {
-		row[i].Draw(c)
+	page := draw.New(canvas)
+	for i, p := range row {
+		p.Draw(tiles.At(page, i, 0))
 	}
 	f, err := os.Create(path)
 	if err != nil {
@@ -70,7 +77,7 @@ func (r *report) plot(p panel) (*plot.Plot, error) {
 		if err != nil {
 			return nil, err
 		}
-		line.Color, line.Width = plotutil.Color(i), vg.Points(1.5)
+		line.Color, line.Width = plotutil.DarkColors[i%len(plotutil.DarkColors)], vg.Points(1.5)
 		dots.Color, dots.Shape = line.Color, plotutil.Shape(i)
 		out.Add(line, dots)
 		out.Legend.Add(l.name, line, dots)

@@ -34,7 +34,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each contender is measured")
 	flag.BoolVar(&o.quick, "quick", false, "one short round of everything: shows that it works, measures nothing")
 	flag.StringVar(&o.json, "json", "", "write the results to this file too")
-	flag.StringVar(&o.svg, "svg", "", "write the picture of cost against size to this file")
+	flag.StringVar(&o.svg, "svg", "", "write the picture of cost against size to this file, .svg or .png")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile to this file")
 	flag.Parse()
 	if flag.NArg() > 0 {

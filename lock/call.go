@@ -29,8 +29,11 @@ type call struct {
 	script *script
 	shard  int
 	args   []any
+	names  []string // resources, and a text for each: follow args
+	texts  []string
 	bound  time.Duration // of one send; 0 is sendTime
 	until  time.Duration // by the Locker's clock: no send after it
+	dated  bool          // its first argument is the time of its first send, if that was not answered
 	once   bool          // must not be executed after its caller left: it has a not-after
 	local  func() []any  // the arguments of renewScript, if it may stand in while a slot migrates
 	orphan func(*call)   // takes a call that was answered, or given up, after its caller left
@@ -42,13 +45,20 @@ type call struct {
 	limit      int64         // the not-after of the last send, ms of Redis time
 	ghost      int64         // the latest not-after of a send that was not answered: until then it may still be executed
 	unanswered bool          // some send was not answered: it may have been executed
+	broken     bool          // Redis stopped the script with an error, perhaps half-way
+	began      time.Duration // the first send
 	err        error
 	load       bool // send the source, not the SHA
 	redirect   bool // let the cluster client follow the slot
 	late       int  // how often it was too late
+	hopeless   bool // it cannot succeed: err says why
+	fresh      bool // its shard is to be set up before the next send
 
 	state atomic.Int32 // waiting for its answer, answered, or left by its caller
 }
+
+// mayHaveGranted tells whether a claim may have got what its caller was not told of.
+func (c *call) mayHaveGranted() bool { return c.err == nil || c.unanswered || c.broken }
 
 const (
 	callWaiting = iota
@@ -179,6 +189,7 @@ func (l *Locker) fly(calls []*call, node redis.UniversalClient, done chan<- *cal
 		if len(again) == 0 {
 			return
 		}
+		wait = l.initShards(again) || wait
 		if wait {
 			if pause == nil {
 				pause = newPause()
@@ -205,6 +216,24 @@ func (l *Locker) fly(calls []*call, node redis.UniversalClient, done chan<- *cal
 		}
 		node = nil
 	}
+}
+
+// initShards sets up the shards of calls that found them new. It returns whether
+// that failed for now.
+func (l *Locker) initShards(calls []*call) (wait bool) {
+	for _, c := range calls {
+		if !c.fresh {
+			continue
+		}
+		if c.err = l.initShard(c.shard); c.err == nil {
+			c.fresh = false
+		} else if errors.Is(c.err, ErrUnavailable) {
+			wait = true
+		} else {
+			c.hopeless = true
+		}
+	}
+	return wait
 }
 
 // newPause is the backoff between sends: 2 ms to 250 ms, without an end of its own.
@@ -239,6 +268,9 @@ func (l *Locker) send(calls []*call, node redis.UniversalClient, done chan<- *ca
 		case c.state.Load() == callLeft:
 			l.finish(c, done, c.err)
 			continue
+		case c.hopeless:
+			l.finish(c, done, c.err)
+			continue
 		case left <= 0 || l.dead.Err() != nil:
 			if c.err == nil {
 				c.err = context.DeadlineExceeded
@@ -254,6 +286,9 @@ func (l *Locker) send(calls []*call, node redis.UniversalClient, done chan<- *ca
 		return nil, false
 	}
 	for _, c := range live {
+		if c.began == 0 {
+			c.began = sent
+		}
 		cmds = append(cmds, l.command(c, sent+bound))
 	}
 	redirect := live[0].redirect
@@ -296,7 +331,7 @@ func (scriptCmd) NoRetry() bool { return true }
 // command builds what is sent for c. limit is until when this send may be executed.
 func (l *Locker) command(c *call, limit time.Duration) redis.Cmder {
 	s := &l.shards[c.shard]
-	args := make([]any, 0, len(c.args)+15)
+	args := make([]any, 0, len(c.args)+len(c.names)+len(c.texts)+15)
 	if c.load {
 		args = append(args, "eval", c.script.source)
 	} else {
@@ -311,7 +346,14 @@ func (l *Locker) command(c *call, limit time.Duration) redis.Cmder {
 		args = append(args, s.keys[i])
 	}
 	args = append(args, l.header[0], s.number, l.header[1], l.notAfter(c, limit), offerMillis, l.header[2])
-	return scriptCmd{redis.NewCmd(context.Background(), append(args, c.args...)...)}
+	args = append(args, c.args...)
+	for i := range c.names { // pointers, which need no memory of their own
+		args = append(args, &c.names[i])
+	}
+	for i := range c.texts {
+		args = append(args, &c.texts[i])
+	}
+	return scriptCmd{redis.NewCmd(context.Background(), args...)}
 }
 
 var offerMillis = strconv.FormatInt(int64(offerTime/time.Millisecond), 10)
@@ -341,6 +383,12 @@ func (l *Locker) bounded(node redis.UniversalClient, bound time.Duration) redis.
 	type key struct {
 		client *redis.Client
 		bound  time.Duration
+	}
+	for p := time.Millisecond; ; p *= 2 { // few different bounds: each has a client
+		if p >= bound {
+			bound = p
+			break
+		}
 	}
 	k := key{client, bound}
 	if c, ok := l.nodes.Load(k); ok {
@@ -398,12 +446,7 @@ func (l *Locker) judge(c *call, cmd scriptCmd, sent, received time.Duration) ver
 		}
 		return verdictAgain
 	case "new":
-		if c.err = l.initShard(c.shard); c.err != nil {
-			if errors.Is(c.err, ErrUnavailable) {
-				return verdictWait
-			}
-			return verdictFinal
-		}
+		c.fresh = true
 		return verdictAgain
 	case "shards":
 		c.err = fmt.Errorf("%w: Config.Shards is %d, but namespace %q has %q", ErrShardMismatch, l.cfg.Shards, l.cfg.Namespace, c.str(2))

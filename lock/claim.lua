@@ -18,8 +18,8 @@ local mine = {}
 for i, r in ipairs(names) do mine[r], mine[places[i]] = true, true end
 local found = redis.call('HMGET', LOCKS, unpack(names))
 local records = redis.call('HMGET', JOBS, unpack(places))
-sweep('3', mine)
-trim('2', mine)
+sweep(num(2 * #names + 3), mine) -- more than this call adds
+trim(num(2 * #names), mine)
 
 local HISTORY = 99 -- so many older grants are remembered
 
@@ -84,7 +84,12 @@ local function claim(i, r, place, tail, max, retention)
   if kind == 'held' then return 'held', entry, rec, stay() end
 
   if arrival and gone[memberOf(place, waiter, arrival)] then arrival = false end -- its offer lapsed: to the tail
-  if j and tonumber(j.nb) > now then
+  local nb = j and notBefore(j.nb, nil, nil, nil, nil, j.ended)
+  if j and nb > now then
+    if nb ~= tonumber(j.nb) then -- the server's clock was set back
+      j.nb, j.ended = ms(nb), ms(now)
+      rec = putJob(place, j)
+    end
     local rank = stay()
     return 'early', (v or waiting > 0) and vacate(r, gone, n, true), rec, rank
   end
@@ -93,7 +98,7 @@ local function claim(i, r, place, tail, max, retention)
     j.state, j.max = 'x', max
     rec = putJob(place, j)
     keep(place, j, now)
-    emit('j', r, j.owner or '', j.fence or '0', place, rec)
+    emit('j', r, j.owner or '', j.fence or '0', place, newest(j))
     wakeAll(place)
     return 'exhausted', vacate(r, gone, leave(gone, n)), rec
   end

@@ -1,52 +1,3 @@
--- Stands in front of every script that needs a whole shard.
---
--- KEYS  1 meta, 2 locks, 3 expiry, 4 queue, 5 jobs, 6 retention
--- ARGV  1 number of shards, 2 this shard, 3 namespace,
---       4 not-after (ms of Redis time; 0: none), 5 how long an offer stands (ms),
---       6 "1" to publish lock, unlock and extend events; then the script's own
--- reply {status, µs of Redis time, …}; any status but "ok" means that nothing was executed:
---       new     the shard has no number of shards yet
---       shards  the namespace has another number of shards, which follows
---       late    not-after has passed
---       corrupt meta is not ours
---
--- It reads first and writes last (flush), adding before it removes: what is
--- checked by a read cannot fail half-way, and no key of a migrating slot is
--- touched after it became empty. Times derive from one TIME. It never writes
--- over a value that is not ours.
---
--- An entry of locks is   L expiry(14) fence(19) nonce(11) lease(14) owner
---              or        O until(14) member, an offer to that member of queue.
--- A place is             hex4(#resource) resource kind(p plain, j job) hex4(#run) run
--- Members of queue are   f place arrival(16) waiter(11), and, to find it again,
---                        r place waiter(11) arrival(16)
--- A record of jobs is    J state notbefore(14) attempts max retention lease grants, newest first:
---                        number fence(19) nonce(11) granted ended end #owner #cause owner cause
--- state: r running, f failed, a no attempt counted, d done, x exhausted, p permanently
--- end:   - running, d done, f failed, x permanent, r returned, l lapsed
-local META, LOCKS, EXPIRY, QUEUE, JOBS, RETENTION = unpack(KEYS)
-local NS, OFFER, PUBLISH = ARGV[3], tonumber(ARGV[5]), ARGV[6] == '1'
-local NEVER = '99999999999999'
-local sub, find, match, format = string.sub, string.find, string.match, string.format
-
-local time = redis.call('TIME')
-local us = time[1] * 1000000 + time[2]
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local stamp = format('%.0f', us)
-
-local meta = redis.call('HMGET', META, 'shards', 'fence', 'event')
-if meta[1] ~= ARGV[1] then
-  return {meta[1] and 'shards' or 'new', stamp, meta[1] or ''}
-end
-for i = 2, 3 do -- beyond that, a number would no longer grow by one
-  if meta[i] and not (find(meta[i], '^%d+$') and tonumber(meta[i]) < 8.9e15) then
-    return {'corrupt', stamp}
-  end
-end
-if ARGV[4] ~= '0' and now > tonumber(ARGV[4]) then
-  return {'late', stamp}
-end
-
 local function digits(n) return string.rep('%d', n) end
 local NONCE = string.rep('[%w_%-]', 11)
 local FENCE = '[0-8]' .. digits(18) -- within 63 bits
@@ -55,10 +6,6 @@ local MEMBER = '^f.*' .. digits(16) .. NONCE .. '$'
 local RECORD = '^J([rfadxp])(' .. digits(14) .. ') (%d+) (%d+) (' .. digits(14) .. ') (' .. digits(14) .. ') ()'
 local GRANT = '^(%d+) (' .. FENCE .. ') (' .. NONCE .. ') (%d+) (%d+) ([-dfxrl]) (%d+) (%d+) ()'
 
-local function ms(t) return format('%014.0f', t) end
-local function num(n) return format('%.0f', n) end
-local function expiryAfter(lease) return lease == NEVER and NEVER or ms(now + tonumber(lease)) end
-local function score(t) return t == NEVER and '+inf' or t end
 
 -- What will be written, by flush.
 local setLock, delLock, setExpiry, delExpiry = {}, {}, {}, {}
@@ -73,10 +20,7 @@ local function add(list, a, b)
 end
 
 local function fenceOf()
-  if not fence then
-    local last = tonumber(meta[2] or '0')
-    fence = format('%016.0f', last >= us and last + 1 or us)
-  end
+  fence = fence or nextFence()
   return fence
 end
 
@@ -89,9 +33,11 @@ local function emit(kind, ...)
   add(events, table.concat(parts))
 end
 
--- flush writes all that was noted. With soft, offers that cannot be stored (no
--- memory) are given up: what is to be released is released all the same, and
--- whoever was to be offered it is woken and claims.
+-- flush writes all that was noted: counters, messages, what is added, what is
+-- removed. If the first of these is refused (no memory, no rights, not the
+-- primary), nothing is written. With soft, offers that cannot be stored are given
+-- up: what is to be released is released all the same, and whoever was to be
+-- offered it is woken and claims.
 local function flush(soft)
   local put, failed = soft and redis.pcall or redis.call
   local function write(command, key, list)
@@ -110,6 +56,12 @@ local function flush(soft)
     add(set, 'event', num(first + #events - 1))
   end
   write('HSET', META, set)
+  for i = 1, #wakes, 2 do
+    redis.call('PUBLISH', NS .. ':wake:' .. wakes[i], wakes[i + 1])
+  end
+  if first and not failed then
+    redis.call('PUBLISH', NS .. ':events', table.concat({ARGV[2], num(first), #events, stamp, table.concat(events)}, ' '))
+  end
   write('HSET', JOBS, setJob)
   write('HSET', LOCKS, setLock)
   write('ZADD', EXPIRY, setExpiry)
@@ -126,12 +78,6 @@ local function flush(soft)
   remove('ZREM', QUEUE, delQueue)
   remove('HDEL', JOBS, delJob)
   remove('ZREM', RETENTION, delKept)
-  for i = 1, #wakes, 2 do
-    redis.call('PUBLISH', NS .. ':wake:' .. wakes[i], wakes[i + 1])
-  end
-  if first then
-    redis.call('PUBLISH', NS .. ':events', table.concat({ARGV[2], num(first), #events, stamp, table.concat(events)}, ' '))
-  end
 end
 
 -- look tells what an entry of locks is: free, held, lapsed, offer, stale (a
@@ -230,13 +176,22 @@ local function wakeBehind(place)
   for _, m in ipairs(range(from, to, CROWD, '1')) do wake(m) end
 end
 
+-- notBefore returns when the delay of a run is over, from its record and the
+-- fields of its newest grant. If that ended in the future, the server's clock was
+-- set back since: then the whole delay is still to come.
+local function notBefore(nb, _, _, _, _, ended)
+  ended = tonumber(ended or '0')
+  return ended > now and now + (tonumber(nb) - ended) or tonumber(nb)
+end
+
 -- State and not-before of the runs that were read, by place.
 local runs = {}
 local function runOf(place)
   local run = runs[place]
   if not run then
-    local s, nb = match(redis.call('HGET', JOBS, place) or '', RECORD)
-    run = {s or 'a', tonumber(nb or '0')}
+    local rec = redis.call('HGET', JOBS, place) or ''
+    local s, nb, _, _, _, _, at = match(rec, RECORD)
+    run = {s or 'a', s and notBefore(nb, match(rec, GRANT, at)) or 0}
     runs[place] = run
   end
   return run
@@ -276,7 +231,7 @@ local function nextFor(r, gone, n)
   return best, early
 end
 
-local waiting = redis.call('ZCARD', QUEUE)
+waiting = waiting or redis.call('ZCARD', QUEUE)
 
 -- offer makes the entry of r an offer to m, wakes m, and returns the entry.
 local function offer(r, m)
@@ -384,7 +339,7 @@ end
 -- exact tells whether numbers are small enough to be counted with.
 local function exact(...)
   for _, n in ipairs({...}) do
-    if #n > 16 then return false end
+    if #n > 16 or tonumber(n) > 9e15 then return false end
   end
   return true
 end
@@ -419,8 +374,13 @@ local function grantText(j)
   return table.concat({j.number, j.fence, j.nonce, j.granted, j.ended, j.how, #j.owner, #j.cause, ''}, ' ') .. j.owner .. j.cause
 end
 
+-- newest is a record without the older grants.
+local function newest(j)
+  return 'J' .. j.state .. j.nb .. ' ' .. table.concat({num(j.attempts), num(j.max), j.retention, j.lease, ''}, ' ') .. grantText(j)
+end
+
 local function putJob(place, j)
-  local rec = 'J' .. j.state .. j.nb .. ' ' .. table.concat({num(j.attempts), num(j.max), j.retention, j.lease, ''}, ' ') .. grantText(j) .. j.older
+  local rec = newest(j) .. j.older
   add(setJob, place, rec)
   runs[place] = {j.state, tonumber(j.nb)}
   return rec

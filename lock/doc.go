@@ -27,7 +27,8 @@
 //   - Unlock of a lock that has expired is ErrNotHeld. A Lease, which knows that
 //     it was held, says ErrLeaseLost.
 //   - The context of Hold, TryHold and Await bounds the call only. Its end
-//     releases nothing; Lease.Release, Do and Close do.
+//     releases nothing; Lease.Release does, and the end of Do. After Close, leases
+//     run out by themselves.
 //   - TryLockAll needs all of its resources in one shard. On one server there
 //     is only one; on Cluster there are 64, and most sets are ErrCrossSlot.
 //   - A lost lock is noticed at the next renewal or at the local deadline,

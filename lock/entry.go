@@ -118,14 +118,27 @@ func millis(d time.Duration) string {
 	return fmt.Sprintf("%014d", d/time.Millisecond)
 }
 
-// tailOf writes the part of an entry that the client knows.
-func tailOf(position int, lease, owner string) (tail, nonce string) {
-	b := make([]byte, 0, 3+11+14+len(owner))
+// tailHead is how long a tail is without its owner: position, nonce and lease.
+const tailHead = 3 + 11 + 14
+
+// appendTail writes the part of an entry that the client knows: the position in
+// its call, a nonce, the lease and the owner.
+func appendTail(b []byte, position int, lease, owner string) []byte {
 	b = append(b, byte('0'+position/100), byte('0'+position/10%10), byte('0'+position%10))
 	b = appendNonce(b)
 	b = append(b, lease...)
-	b = append(b, owner...)
-	tail = string(b)
+	return append(b, owner...)
+}
+
+// leaseIn reads the lease out of a tail.
+func leaseIn(tail string) time.Duration {
+	ms, _ := parseDigits(tail[14:tailHead])
+	return duration(ms)
+}
+
+// tailOf writes a tail and returns its nonce, too.
+func tailOf(position int, lease, owner string) (tail, nonce string) {
+	tail = string(appendTail(make([]byte, 0, tailHead+len(owner)), position, lease, owner))
 	return tail, tail[3:14]
 }
 

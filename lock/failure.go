@@ -24,13 +24,17 @@ func (l *Locker) judgeError(c *call, err error) verdict {
 			return verdictWait // it was not sent
 		}
 		c.unanswered = true
+		if c.dated {
+			ms, _ := l.shards[c.shard].clock.redis(c.began)
+			c.args[0] = max(ms, 0)*1000 + 1 // if the clock is not known, every grant is later
+		}
 		c.ghost = max(c.ghost, c.limit)
 		return verdictWait
 	}
 	text := err.Error()
 	has := func(words ...string) bool {
 		for _, w := range words {
-			if strings.HasPrefix(text, w) || strings.Contains(text, " "+w+" ") {
+			if strings.HasPrefix(text, w) || strings.Contains(text, " "+w+" ") || strings.Contains(text, " -"+w+" ") {
 				return true
 			}
 		}
@@ -59,7 +63,9 @@ func (l *Locker) judgeError(c *call, err error) verdict {
 	case has("OOM", "NOREPLICAS", "MISCONF"), strings.Contains(text, "max number of clients"):
 		c.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 		return verdictFinal
-	default: // no rights, wrong password, a server that is too old …
+	default:
+		// No rights, wrong password, a server that is too old …
+		c.broken = true
 		c.err = fmt.Errorf("lock: %s: %w", c.script.name, err)
 		return verdictFinal
 	}

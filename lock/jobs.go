@@ -81,7 +81,7 @@ func (l *Locker) jobBatches(n int, s *script, skip func(i int) bool, key func(i 
 }
 
 // jobChunk is how many jobs a script takes: their work is more than a lock's.
-const jobChunk = 100
+const jobChunk = 50
 
 func (l *Locker) execJobs(ctx context.Context, batches []*jobBatch) {
 	calls := make([]*call, len(batches))
@@ -132,7 +132,7 @@ func (j Jobs) Claim(ctx context.Context, claims ...JobClaim) ([]JobResult, error
 		}
 		b.call, nonces[n] = claimCall(b.call.shard, "", part)
 		b.call.orphan = func(c *call) {
-			if c.err == nil || c.unanswered {
+			if c.mayHaveGranted() {
 				l.giveBack(c.shard, jobStrays(part, nonces[n], nil), c.ghost)
 			}
 		}
@@ -156,7 +156,7 @@ func (j Jobs) Claim(ctx context.Context, claims ...JobClaim) ([]JobResult, error
 				fences[k] = a.Grant.Fence
 			}
 		}
-		if c.state.Load() == callAnswered && c.ghost > 0 {
+		if c.state.Load() == callAnswered && (c.ghost > 0 || err != nil && c.mayHaveGranted()) {
 			part := make([]claimant, len(b.index))
 			for k, i := range b.index {
 				part[k] = cls[i]
@@ -175,7 +175,7 @@ func (j Jobs) Claim(ctx context.Context, claims ...JobClaim) ([]JobResult, error
 func jobStrays(claims []claimant, nonces []string, fences map[int]int64) []stray {
 	strays := make([]stray, len(claims))
 	for i := range claims {
-		strays[i] = stray{place: claims[i].place, resource: claims[i].resource, nonce: nonces[i]}
+		strays[i] = stray{place: claims[i].place, resource: claims[i].resource, nonce: nonces[i], lease: claims[i].lease}
 		if f, ok := fences[i]; ok {
 			strays[i].real = fenceText(f)
 		}
@@ -301,7 +301,8 @@ func (j Jobs) Reset(ctx context.Context, ids ...JobID) error {
 	}
 	batches := l.idBatches(ids, rs, resetScript)
 	for _, b := range batches {
-		b.call.once = true
+		b.call.once, b.call.dated = true, true
+		b.call.args = append([]any{"0"}, b.call.args...)
 	}
 	l.execJobs(ctx, batches)
 	for _, b := range batches {
@@ -313,6 +314,8 @@ func (j Jobs) Reset(ctx context.Context, ids ...JobID) error {
 				if e, ok := parseEntry(b.call.str(3 + 2*k)); ok {
 					rs[i].refuse(e, b.call.stamp)
 				}
+			case "newer":
+				rs[i].Err = fmt.Errorf("%w: a reply was lost, and there was a grant since", ErrOutcomeUnknown)
 			case "":
 				rs[i].Err = err
 			default:

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -224,13 +225,16 @@ func (k *keeper) tick() time.Duration {
 // renew extends leases of one shard and one lease time.
 func (k *keeper) renew(shard int, ttl time.Duration, leases []*Lease, due time.Duration) {
 	c := &call{script: extendScript, shard: shard, bound: min(max(ttl/6, 20*time.Millisecond), sendTime)}
-	c.args = append(make([]any, 0, 1+2*len(leases)), millis(ttl))
+	c.names, c.texts = make([]string, len(leases)), make([]string, len(leases))
+	first := int64(neverMillis)
 	k.mu.Lock()
-	for _, le := range leases {
-		c.args = append(c.args, le.resource, "F"+fenceText(le.fence)+le.owner)
+	for i, le := range leases {
+		c.names[i], c.texts[i] = le.resource, le.entry()
 		c.until = max(c.until, le.deadline)
+		first = min(first, le.expiry)
 	}
 	k.mu.Unlock()
+	c.args = []any{first, millis(ttl)}
 	c.local = func() []any {
 		args := append(make([]any, 0, 1+2*len(leases)), millis(ttl))
 		for _, le := range leases {
@@ -255,18 +259,20 @@ func (k *keeper) renew(shard int, ttl time.Duration, leases []*Lease, due time.D
 			continue
 		}
 		le.busy = false
-		note, noted := notes[i]
+		note, noted := notes.of(i)
 		switch {
 		case c.err != nil: // once more, soon
 			le.due = min(le.due, k.l.now()) + max(ttl/20, keeperGap)
 		case !noted:
 			k.renewed(le, c.sent, deadlineOf(c.sent, ttl))
+			le.expiry = c.stamp/1000 + int64(ttl/time.Millisecond)
 			kept = append(kept, le)
 		default:
 			e, ok := parseEntry(note)
 			switch {
 			case ok && !e.offered && e.fence == le.fence: // lasts longer already
 				k.renewed(le, c.sent, deadlineOf(c.sent, e.left(c.stamp)))
+				le.expiry, le.tail = e.expiry, note[34:]
 			case le.releasing: // its own doing
 				le.due = endless
 			default:
@@ -286,6 +292,11 @@ func (k *keeper) renew(shard int, ttl time.Duration, leases []*Lease, due time.D
 	for _, le := range kept {
 		k.l.observe(Event{Kind: EventExtend, Resource: le.resource, Owner: le.owner, Fence: le.fence})
 	}
+}
+
+// entry writes what should stand in Redis.
+func (le *Lease) entry() string {
+	return fmt.Sprintf("L%014d%019d%s", le.expiry, le.fence, le.tail)
 }
 
 // renewed sets a lease's times after a renewal that was sent at sent.

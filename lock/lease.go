@@ -15,6 +15,7 @@ type Lease struct {
 	resource string
 	owner    string
 	fence    int64
+	tail     string // its entry from the nonce on
 	ttl      time.Duration
 	began    time.Duration
 	ctx      context.Context
@@ -23,6 +24,7 @@ type Lease struct {
 	// The keeper's, under its lock.
 	deadline  time.Duration // by the Locker's clock: lost after it
 	due       time.Duration // next renewal
+	expiry    int64         // its end in Redis as far as known, ms
 	index     int           // in the keeper's heap; -1: not kept
 	busy      bool          // a renewal is under way
 	releasing bool          // a release or settlement has begun
@@ -117,6 +119,9 @@ func (l *Locker) Keep(ctx context.Context, granted ...Result) ([]*Lease, error) 
 
 func (l *Locker) keep(ctx context.Context, r Result, began time.Duration) *Lease {
 	le := &Lease{l: l, resource: r.Resource, owner: r.Owner, fence: r.Fence, ttl: r.lease, began: began, deadline: r.deadline, index: -1}
+	if e, ok := parseEntry(r.entry); ok && !e.offered {
+		le.tail, le.expiry = r.entry[34:], e.expiry
+	}
 	le.ctx, le.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	l.keeper.add(le)
 	return le

@@ -9,12 +9,40 @@
 --       the entry of those that were free is "-".
 -- It never grants what is held or offered to another, except with force, and
 -- never before an older waiter who may be granted.
-local mode, lease = ARGV[7], ARGV[8]
-local names, tails = arguments(9, 2)
-local mine = {}
-for _, r in ipairs(names) do mine[r] = true end
-local found = redis.call('HMGET', LOCKS, unpack(names))
-sweep('3', mine)
+local mode, lease, count = ARGV[7], ARGV[8], (#ARGV - 8) / 2
+local found = redis.call('HMGET', LOCKS, unpack(ARGV, 9, 8 + count))
+waiting = redis.call('ZCARD', QUEUE)
+local due = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', num(now), 'LIMIT', '0', '3')
+
+local free = waiting == 0 and #due == 0 and lease ~= '' and not PUBLISH
+for i = 1, count do
+  if found[i] then free = false break end
+end
+if free then -- by far the most frequent case, before anything else is built
+  local fence, e = nextFence(), expiryAfter(lease)
+  local head = 'L' .. e .. fence
+  local list = {unpack(ARGV, 9)} -- of the right size
+  for i = 1, count do
+    list[2 * i - 1], list[2 * i] = ARGV[8 + i], head .. ARGV[8 + count + i]
+  end
+  redis.call('HSET', META, 'fence', fence)
+  redis.call('HSET', LOCKS, unpack(list))
+  e = score(e)
+  for i = 1, count do
+    list[2 * i - 1], list[2 * i] = e, ARGV[8 + i]
+  end
+  redis.call('ZADD', EXPIRY, unpack(list))
+  return {'ok', stamp, fence}
+end
+
+--@common
+
+local names, tails, mine = {}, {}, {}
+for i = 1, count do
+  local r = ARGV[8 + i]
+  names[i], tails[i], mine[r] = r, ARGV[8 + count + i], true
+end
+sweep(num(2 * count + 3), mine) -- more than this call adds
 
 local out = {'ok', stamp, fenceOf()}
 local prefixes = {}

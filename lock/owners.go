@@ -16,46 +16,25 @@ func (l *Locker) Owners(ctx context.Context, resources ...string) (Results, erro
 		return nil, err
 	}
 	rs := l.accept(Claims(anybody, resources...), false)
-	batches := l.ownerBatches(rs)
-	calls := make([]*call, len(batches))
-	for i, b := range batches {
-		calls[i] = b.call
+	for i := range rs {
+		rs[i].Owner = ""
 	}
-	l.exec(ctx, calls...)
+	batches := l.batches(rs, chunk, func(*Result) kind { return kind{} })
+	for _, b := range batches {
+		b.call = &call{script: ownersScript, shard: b.kind.shard, names: b.names(rs)}
+	}
+	l.execBatches(ctx, batches)
 	for _, b := range batches {
 		err := l.outcome(ctx, b.call)
 		notes := notesOf(b.call, 2, len(b.index))
 		for n, i := range b.index {
-			rs[i].Owner = ""
-			if err != nil {
-				rs[i].Err = err
-				continue
+			if rs[i].Err = err; err == nil {
+				note, _ := notes.of(n)
+				rs[i].read(b.call.stamp, note)
 			}
-			rs[i].read(b.call.stamp, notes[n])
 		}
 	}
 	return rs, rs.err("Owners")
-}
-
-func (l *Locker) ownerBatches(rs Results) []*changeBatch {
-	var batches []*changeBatch
-	open := make(map[int]*changeBatch)
-	for i := range rs {
-		if rs[i].Err != nil {
-			rs[i].Owner = ""
-			continue
-		}
-		shard := l.shardOf(rs[i].Resource)
-		b := open[shard]
-		if b == nil || len(b.index) == chunk {
-			b = &changeBatch{call: &call{script: ownersScript, shard: shard}}
-			open[shard] = b
-			batches = append(batches, b)
-		}
-		b.index = append(b.index, i)
-		b.call.args = append(b.call.args, rs[i].Resource)
-	}
-	return batches
 }
 
 // read reads an entry as Owners and List report it.

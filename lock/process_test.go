@@ -47,7 +47,7 @@ type step struct {
 }
 
 // roles are what a child can be.
-var roles = map[string]func(t *testing.T, o order, l *lock.Locker, rdb *redis.Client, words <-chan string){
+var roles = map[string]func(t *testing.T, o order, l *lock.Locker, rdb *redis.Client){
 	"holder":    holderRole,
 	"worker":    workerRole,
 	"contender": contenderRole,
@@ -64,13 +64,14 @@ func TestChildProcess(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		t.Fatal(err)
 	}
-	words := make(chan string)
+	orphaned := make(chan struct{})
 	go func() {
-		in := bufio.NewScanner(os.Stdin)
-		for in.Scan() {
-			words <- in.Text()
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		select {
+		case orphaned <- struct{}{}:
+		case <-time.After(time.Second):
+			os.Exit(3)
 		}
-		os.Exit(3)
 	}()
 	options, err := redis.ParseURL(o.URL)
 	if err != nil {
@@ -78,11 +79,10 @@ func TestChildProcess(t *testing.T) {
 	}
 	rdb := redis.NewClient(options)
 	l := newLockerOn(t, rdb, lock.Config{Namespace: o.Namespace})
-	roles[o.Role](t, o, l, rdb, words)
+	roles[o.Role](t, o, l, rdb)
 	_ = l.Close()
 	say(step{Step: "end"})
-	for range words { // until the parent lets go
-	}
+	<-orphaned // until the parent lets go
 }
 
 // say tells the parent.
@@ -92,24 +92,20 @@ func say(s step) {
 }
 
 // holderRole waits for a lock, and tells when it has it and when it is lost.
-func holderRole(t *testing.T, o order, l *lock.Locker, _ *redis.Client, words <-chan string) {
+func holderRole(t *testing.T, o order, l *lock.Locker, _ *redis.Client) {
 	say(step{Step: "waits"})
 	lease, err := l.Hold(context.Background(), lock.Claim{Resource: o.Resource, TTL: o.TTL})
 	if err != nil {
 		t.Fatal(err)
 	}
 	say(step{Step: "granted", tenure: tenure{Fence: lease.Fence()}})
-	select {
-	case <-lease.Context().Done():
-		say(step{Step: "lost", Cause: context.Cause(lease.Context()).Error()})
-	case <-words:
-		say(step{Step: "released", Cause: fmt.Sprint(lease.Release(bounded(t)))})
-	}
+	<-lease.Context().Done()
+	say(step{Step: "lost", Cause: context.Cause(lease.Context()).Error()})
 }
 
 // workerRole works on a job until its lease is lost, and then tries to settle
 // as done what is not its own any more.
-func workerRole(t *testing.T, o order, l *lock.Locker, _ *redis.Client, _ <-chan string) {
+func workerRole(t *testing.T, o order, l *lock.Locker, _ *redis.Client) {
 	id := lock.JobID{Key: o.Resource, Run: o.Run}
 	lease, res, err := attempt(context.Background(), l, id, o.TTL, o.Max)
 	if err != nil {
@@ -123,7 +119,7 @@ func workerRole(t *testing.T, o order, l *lock.Locker, _ *redis.Client, _ <-chan
 }
 
 // contenderRole contends for a lock, and tells each tenure.
-func contenderRole(t *testing.T, o order, l *lock.Locker, rdb *redis.Client, _ <-chan string) {
+func contenderRole(t *testing.T, o order, l *lock.Locker, rdb *redis.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), o.For)
 	defer cancel()
 	say(step{Step: "begun"})
@@ -131,7 +127,7 @@ func contenderRole(t *testing.T, o order, l *lock.Locker, rdb *redis.Client, _ <
 }
 
 // watcherRole tells every event.
-func watcherRole(t *testing.T, _ order, l *lock.Locker, _ *redis.Client, _ <-chan string) {
+func watcherRole(t *testing.T, _ order, l *lock.Locker, _ *redis.Client) {
 	events, err := l.Watch(context.Background(), lock.EventExpire)
 	if err != nil {
 		t.Fatal(err)
@@ -206,14 +202,6 @@ func (c *child) signal(s syscall.Signal) {
 }
 
 func (c *child) kill() { _ = c.cmd.Process.Kill() }
-
-// word sends a word to the child.
-func (c *child) word(w string) {
-	c.t.Helper()
-	if _, err := io.WriteString(c.in, w+"\n"); err != nil {
-		c.t.Fatal(err)
-	}
-}
 
 // await takes the child's next step, which must be this one.
 func (c *child) await(name string) step {

@@ -35,6 +35,7 @@ func (q *queue) size() int {
 // claims for all of them.
 type spot struct {
 	q     *queue
+	place string
 	claim claimant      // of the waiter whose turn it is
 	kick  chan struct{} // woken, or the waiters have changed
 
@@ -100,7 +101,7 @@ func (q *queue) enter(w *waiter) bool {
 	defer q.mu.Unlock()
 	s := q.spots[w.claim.place]
 	if s == nil {
-		s = &spot{q: q, kick: make(chan struct{}, 1)}
+		s = &spot{q: q, place: w.claim.place, kick: make(chan struct{}, 1)}
 		if !q.l.chores.start(s.run) {
 			return false
 		}
@@ -169,11 +170,7 @@ func (s *spot) turn(end bool) *waiter {
 		s.q.n--
 	}
 	if end {
-		for place, x := range s.q.spots {
-			if x == s {
-				delete(s.q.spots, place)
-			}
-		}
+		delete(s.q.spots, s.place)
 	}
 	return nil
 }
@@ -311,7 +308,7 @@ func (s *spot) finish(t *try, a answer) {
 }
 
 func (s *spot) stray(t *try, real string) stray {
-	return stray{place: s.claim.place, resource: s.claim.resource, nonce: t.nonce, real: real}
+	return stray{place: s.claim.place, resource: s.claim.resource, nonce: t.nonce, real: real, lease: s.claim.lease}
 }
 
 // abandon gives back what unanswered sends of a claim may still get.
@@ -334,6 +331,9 @@ func (s *spot) claimOnce(t *try, queue bool) (answer, error) {
 		c.until = min(c.until, l.now()+max(time.Until(d), 0))
 	}
 	l.execUntil(context.Background(), l.dead, []*call{c})
+	if c.state.Load() == callLeft { // the Locker is dead, and the call still under way
+		return answer{}, ErrClosed
+	}
 	t.ghost = max(t.ghost, c.ghost)
 	if err := l.outcome(context.Background(), c); err != nil {
 		return answer{}, err

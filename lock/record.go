@@ -81,10 +81,13 @@ func (p *recordParser) word() string {
 	return word
 }
 
+// exact is up to where Lua counts exactly, rounded down.
+const exact int64 = 9e15
+
 func (p *recordParser) number() int64 {
 	word := p.word()
 	n, ok := parseDigits(word)
-	p.ok = p.ok && ok && len(word) <= 16
+	p.ok = p.ok && ok && len(word) <= 16 && n <= exact
 	return n
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha1"
 	_ "embed"
 	"encoding/hex"
+	"strings"
 )
 
 // A script is Lua that Redis runs in one step; its file says what it does.
@@ -13,6 +14,8 @@ type script struct {
 }
 
 var (
+	//go:embed head.lua
+	headLua string
 	//go:embed common.lua
 	commonLua string
 	//go:embed lock.lua
@@ -42,18 +45,18 @@ var (
 )
 
 var (
-	lockScript   = newScript("lock", commonLua+lockLua)
-	unlockScript = newScript("unlock", commonLua+unlockLua)
-	extendScript = newScript("extend", commonLua+extendLua)
+	lockScript   = newScript("lock", compose(lockLua))
+	unlockScript = newScript("unlock", compose(unlockLua))
+	extendScript = newScript("extend", compose(extendLua))
 	renewScript  = &script{name: "renew", source: renewLua, sha: sha(renewLua), local: true}
-	ownersScript = newScript("owners", commonLua+ownersLua)
-	claimScript  = newScript("claim", commonLua+claimLua)
-	settleScript = newScript("settle", commonLua+settleLua)
-	leaveScript  = newScript("leave", commonLua+leaveLua)
-	sweepScript  = newScript("sweep", commonLua+sweepLua)
-	getScript    = newScript("get", commonLua+getLua)
-	scanScript   = newScript("scan", commonLua+scanLua)
-	resetScript  = newScript("reset", commonLua+resetLua)
+	ownersScript = newScript("owners", compose(ownersLua))
+	claimScript  = newScript("claim", compose(claimLua))
+	settleScript = newScript("settle", compose(settleLua))
+	leaveScript  = newScript("leave", compose(leaveLua))
+	sweepScript  = newScript("sweep", compose(sweepLua))
+	getScript    = newScript("get", compose(getLua))
+	scanScript   = newScript("scan", compose(scanLua))
+	resetScript  = newScript("reset", compose(resetLua))
 )
 
 func newScript(name, source string) *script {
@@ -64,4 +67,11 @@ func newScript(name, source string) *script {
 func sha(source string) string {
 	sum := sha1.Sum([]byte(source))
 	return hex.EncodeToString(sum[:])
+}
+
+func compose(body string) string {
+	if !strings.Contains(body, "--@common") {
+		body = "--@common\n" + body
+	}
+	return headLua + strings.Replace(body, "--@common", commonLua, 1)
 }

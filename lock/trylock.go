@@ -6,10 +6,6 @@ import (
 	"time"
 )
 
-// chunk is how many resources a script takes, so that none holds the server for
-// longer than about a millisecond.
-const chunk = 500
-
 // TryLock locks each resource that is free, each on its own, and never waits.
 // A refused one has ErrHeld, its holder and the time left; if it is free but
 // others wait for it, it is handed to them. Locking what the same owner holds
@@ -33,12 +29,6 @@ func (l *Locker) ForceLock(ctx context.Context, claims ...Claim) (Results, error
 	return l.lock(ctx, "ForceLock", "force", claims)
 }
 
-// A lockBatch is the part of a collection that goes in one call.
-type lockBatch struct {
-	call  *call
-	index []int // positions in the collection
-}
-
 func (l *Locker) lock(ctx context.Context, op, mode string, claims []Claim) (Results, error) {
 	if err := l.ready(ctx); err != nil {
 		return nil, err
@@ -52,12 +42,7 @@ func (l *Locker) lock(ctx context.Context, op, mode string, claims []Claim) (Res
 		}
 	}
 	batches := l.lockBatches(rs, mode)
-	calls := make([]*call, len(batches))
-	for i, b := range batches {
-		b.call.orphan = l.orphanLocks(b.call, rs)
-		calls[i] = b.call
-	}
-	l.exec(ctx, calls...)
+	l.execBatches(ctx, batches)
 	for _, b := range batches {
 		l.settleLocks(ctx, b, rs)
 	}
@@ -138,114 +123,147 @@ func (rs Results) abort(op string, err error) (Results, error) {
 	return rs, rs.err(op)
 }
 
-// lockBatches cuts the valid claims into calls: by shard, by lease time unless
-// it is all or none, and by chunk.
-func (l *Locker) lockBatches(rs Results, mode string) []*lockBatch {
-	type kind struct {
-		shard int
-		lease time.Duration
-	}
-	var batches []*lockBatch
+// lockBatches makes the calls for the valid claims: by shard, by lease time
+// unless it is all or none, and by chunk.
+func (l *Locker) lockBatches(rs Results, mode string) []*batch {
 	most := chunk
 	if mode == "all" {
 		most = MaxAll
 	}
-	open := make(map[kind]*lockBatch)
-	for i := range rs {
-		r := &rs[i]
-		if r.Err != nil {
-			continue
-		}
-		k := kind{l.shardOf(r.Resource), r.lease}
-		lease := millis(r.lease)
-		shared := lease
+	batches := l.batches(rs, most, func(r *Result) kind {
 		if mode == "all" {
-			k.lease, shared = 0, ""
+			return kind{}
 		}
-		b := open[k]
-		if b == nil || len(b.index) == most {
-			n := min(most, len(rs)-i)
-			b = &lockBatch{
-				call:  &call{script: lockScript, shard: k.shard, once: true, args: append(make([]any, 0, 2+2*n), mode, shared)},
-				index: make([]int, 0, n),
+		return kind{lease: r.lease}
+	})
+	for _, b := range batches {
+		shared := ""
+		if mode != "all" {
+			shared = millis(b.kind.lease)
+		}
+		b.call = &call{script: lockScript, shard: b.kind.shard, once: true, args: []any{mode, shared}, names: b.names(rs), texts: b.tails(rs)}
+		b.call.orphan = func(c *call) {
+			if c.mayHaveGranted() {
+				l.giveBack(c.shard, lockStrays(c, nil), c.ghost)
 			}
-			open[k] = b
-			batches = append(batches, b)
 		}
-		tail, _ := tailOf(len(b.index), lease, r.Owner)
-		b.index = append(b.index, i)
-		b.call.args = append(b.call.args, r.Resource, tail)
 	}
 	return batches
 }
 
-// orphanLocks gives back what is granted to a caller who has left.
-func (l *Locker) orphanLocks(c *call, _ Results) func(*call) {
-	return func(*call) {
-		if c.err == nil || c.unanswered {
-			l.giveBack(c.shard, straysOf(c.args[2:], nil), c.ghost)
-		}
+// tails writes the parts of the entries that the client knows, each with a
+// nonce of its own.
+func (b *batch) tails(rs Results) []string {
+	size := 0
+	for _, i := range b.index {
+		size += tailHead + len(rs[i].Owner)
 	}
+	buffer, ends := make([]byte, 0, size), make([]int, len(b.index))
+	lease, last := "", time.Duration(-1)
+	for n, i := range b.index {
+		if rs[i].lease != last {
+			lease, last = millis(rs[i].lease), rs[i].lease
+		}
+		buffer = appendTail(buffer, n, lease, rs[i].Owner)
+		ends[n] = len(buffer)
+	}
+	return split(string(buffer), ends)
 }
 
-// straysOf makes strays of the pairs of resource and tail of a call.
-func straysOf(args []any, fences map[int]int64) []stray {
-	strays := make([]stray, 0, len(args)/2)
-	for i := 0; i+1 < len(args); i += 2 {
-		resource, tail := args[i].(string), args[i+1].(string)
-		s := stray{place: plainPlace(resource), resource: resource, nonce: tail[3:14]}
-		if f, ok := fences[i/2]; ok {
-			s.real = fenceText(f)
+// split cuts s at ends.
+func split(s string, ends []int) []string {
+	parts := make([]string, len(ends))
+	from := 0
+	for n, end := range ends {
+		parts[n] = s[from:end]
+		from = end
+	}
+	return parts
+}
+
+// lockStrays makes strays of a lock call's claims; fences are those of grants
+// that reached their caller, by position.
+func lockStrays(c *call, fences []int64) []stray {
+	strays := make([]stray, len(c.names))
+	for n, resource := range c.names {
+		strays[n] = stray{place: plainPlace(resource), resource: resource, nonce: c.texts[n][3:14], lease: leaseIn(c.texts[n])}
+		if fences != nil && fences[n] != 0 {
+			strays[n].real = fenceText(fences[n])
 		}
-		strays = append(strays, s)
 	}
 	return strays
 }
 
 // settleLocks reads the answer to a batch into the results.
-func (l *Locker) settleLocks(ctx context.Context, b *lockBatch, rs Results) {
+func (l *Locker) settleLocks(ctx context.Context, b *batch, rs Results) {
 	c := b.call
 	if err := l.outcome(ctx, c); err != nil {
 		for _, i := range b.index {
 			rs[i].Owner, rs[i].Fence, rs[i].Err = "", 0, err
 		}
-		if c.state.Load() == callAnswered && c.unanswered {
-			l.giveBack(c.shard, straysOf(c.args[2:], nil), c.ghost)
+		if c.state.Load() == callAnswered && c.mayHaveGranted() {
+			l.giveBack(c.shard, lockStrays(c, nil), c.ghost)
 		}
 		return
 	}
 	notes := notesOf(c, 3, len(b.index))
-	head := c.str(2)
-	fences := make(map[int]int64)
+	base, ok := parseDigits(c.str(2))
+	if !ok {
+		base = 0
+	}
+	entries := b.entries(c, rs)
+	var fences []int64
+	if c.ghost > 0 {
+		fences = make([]int64, len(b.index))
+	}
 	for n, i := range b.index {
 		r := &rs[i]
-		tail := c.args[3+2*n].(string)
-		note, noted := notes[n]
-		switch {
-		case !noted:
-			r.entry = "L" + expiryText(c.stamp, r.lease) + head + tail
-		case note == "":
-			r.Owner, r.Err = "", fmt.Errorf("%w: lock %q", ErrCorruptState, r.Resource)
-			continue
-		case note == "-":
-			r.Owner, r.Err = "", ErrAborted
-			continue
-		default:
-			r.entry = note
+		if note, noted := notes.of(n); noted {
+			r.readLock(c, note, c.texts[n][3:14])
+		} else {
+			r.entry, r.Fence, r.TTL = entries[n], base*1000+int64(n), r.lease
+			r.deadline = deadlineOf(c.sent, r.lease)
 		}
-		e, ok := parseEntry(r.entry)
-		switch {
-		case !ok:
-			r.Owner, r.entry, r.Err = "", "", fmt.Errorf("%w: lock %q", ErrCorruptState, r.Resource)
-		case e.offered || e.nonce != tail[3:14]:
-			r.refuse(e, c.stamp)
-		default:
-			r.grant(e, c)
-			fences[n] = e.fence
+		if fences != nil && r.Err == nil {
+			fences[n] = r.Fence
 		}
 	}
 	if c.ghost > 0 { // a send that was not answered may yet be executed
-		l.giveBack(c.shard, straysOf(c.args[2:], fences), c.ghost)
+		l.giveBack(c.shard, lockStrays(c, fences), c.ghost)
+	}
+}
+
+// entries writes what the script wrote for those that it granted.
+func (b *batch) entries(c *call, rs Results) []string {
+	size := 0
+	for n := range b.index {
+		size += lockHead - tailHead + len(c.texts[n])
+	}
+	buffer, ends := make([]byte, 0, size), make([]int, len(b.index))
+	head, last := "", time.Duration(-1)
+	for n, i := range b.index {
+		if rs[i].lease != last {
+			head, last = "L"+expiryText(c.stamp, rs[i].lease)+c.str(2), rs[i].lease
+		}
+		buffer = append(append(buffer, head...), c.texts[n]...)
+		ends[n] = len(buffer)
+	}
+	return split(string(buffer), ends)
+}
+
+// readLock reads the entry that the script noted for a claim with this nonce.
+func (r *Result) readLock(c *call, note, nonce string) {
+	e, ok := parseEntry(note)
+	switch {
+	case note == "-":
+		r.Owner, r.Err = "", ErrAborted
+	case !ok:
+		r.Owner, r.Err = "", fmt.Errorf("%w: lock %q", ErrCorruptState, r.Resource)
+	case e.offered || e.nonce != nonce:
+		r.refuse(e, c.stamp)
+	default:
+		r.entry = note
+		r.grant(e, c)
 	}
 }
 
@@ -266,16 +284,4 @@ func expiryText(stamp int64, lease time.Duration) string {
 		return never
 	}
 	return fmt.Sprintf("%014d", stamp/1000+int64(lease/time.Millisecond))
-}
-
-// notesOf reads the pairs of index and entry from the reply on: what is noted
-// about which of n inputs.
-func notesOf(c *call, from, n int) map[int]string {
-	notes := make(map[int]string)
-	for i := from; i+1 < len(c.reply); i += 2 {
-		if at, ok := parseDigits(c.str(i)); ok && at >= 1 && at <= int64(n) {
-			notes[int(at)-1] = c.str(i + 1)
-		}
-	}
-	return notes
 }

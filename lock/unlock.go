@@ -30,12 +30,6 @@ func (l *Locker) Extend(ctx context.Context, claims ...Claim) (Results, error) {
 	return l.change(ctx, "Extend", extendScript, claims, EventExtend)
 }
 
-// A changeBatch is the part of a collection that goes in one call.
-type changeBatch struct {
-	call  *call
-	index []int
-}
-
 // change is what Unlock, ForceUnlock and Extend have in common.
 func (l *Locker) change(ctx context.Context, op string, s *script, claims []Claim, kind EventKind) (Results, error) {
 	if err := l.ready(ctx); err != nil {
@@ -43,11 +37,7 @@ func (l *Locker) change(ctx context.Context, op string, s *script, claims []Clai
 	}
 	rs := l.accept(claims, false)
 	batches := l.changeBatches(rs, s, op == "ForceUnlock")
-	calls := make([]*call, len(batches))
-	for i, b := range batches {
-		calls[i] = b.call
-	}
-	l.exec(ctx, calls...)
+	l.execBatches(ctx, batches)
 	for _, b := range batches {
 		l.settleChanges(ctx, b, rs)
 	}
@@ -63,43 +53,34 @@ func (l *Locker) change(ctx context.Context, op string, s *script, claims []Clai
 	return rs, rs.err(op)
 }
 
-func (l *Locker) changeBatches(rs Results, s *script, force bool) []*changeBatch {
-	type kind struct {
-		shard  int
-		lease  string
-		fenced bool
-	}
-	var batches []*changeBatch
-	open := make(map[kind]*changeBatch)
-	for i := range rs {
-		r := &rs[i]
-		if r.Err != nil {
-			continue
-		}
-		k := kind{shard: l.shardOf(r.Resource), fenced: r.Fence != 0}
+func (l *Locker) changeBatches(rs Results, s *script, force bool) []*batch {
+	batches := l.batches(rs, chunk, func(r *Result) kind {
+		k := kind{fenced: r.Fence != 0}
 		if s == extendScript {
-			k.lease = millis(r.lease)
+			k.lease = r.lease
 		}
-		b := open[k]
-		if b == nil || len(b.index) == chunk {
-			n := min(chunk, len(rs)-i)
-			b = &changeBatch{
-				// What names no fence might meet a later grant of the same owner.
-				call:  &call{script: s, shard: k.shard, once: !k.fenced, args: make([]any, 0, 1+2*n)},
-				index: make([]int, 0, n),
+		return k
+	})
+	for _, b := range batches {
+		wants, first := make([]string, len(b.index)), never
+		for n, i := range b.index {
+			wants[n] = rs[i].want()
+			if force {
+				wants[n] = anybody
 			}
-			if s == extendScript {
-				b.call.args = append(b.call.args, k.lease)
+			if want := wants[n]; want[0] != 'L' {
+				first = "0"
+			} else {
+				first = min(first, want[1:15])
 			}
-			open[k] = b
-			batches = append(batches, b)
 		}
-		b.index = append(b.index, i)
-		want := r.want()
-		if force {
-			want = anybody
+		// What names no fence might meet a later grant of the same owner.
+		b.call = &call{script: s, shard: b.kind.shard, once: !b.kind.fenced, names: b.names(rs), texts: wants}
+		if s == extendScript {
+			b.call.args = []any{first, millis(b.kind.lease)}
+		} else {
+			b.call.args, b.call.dated = []any{"0", first}, true
 		}
-		b.call.args = append(b.call.args, r.Resource, want)
 	}
 	return batches
 }
@@ -123,7 +104,7 @@ func (r *Result) isOf(text string) bool {
 	return ok && !e.offered && e.owner == r.Owner && e.fence == r.Fence
 }
 
-func (l *Locker) settleChanges(ctx context.Context, b *changeBatch, rs Results) {
+func (l *Locker) settleChanges(ctx context.Context, b *batch, rs Results) {
 	c := b.call
 	extend := c.script != unlockScript
 	if err := l.outcome(ctx, c); err != nil {
@@ -137,7 +118,7 @@ func (l *Locker) settleChanges(ctx context.Context, b *changeBatch, rs Results) 
 	}
 	notes := notesOf(c, 2, len(b.index))
 	for n, i := range b.index {
-		note, noted := notes[n]
+		note, noted := notes.of(n)
 		rs[i].change(c, note, noted, extend)
 	}
 }
@@ -157,6 +138,9 @@ func (r *Result) change(c *call, note string, noted, extend bool) {
 		r.Owner, r.Fence, r.TTL = e.owner, e.fence, 0
 	case note == "":
 		r.Owner, r.Fence, r.TTL, r.Err = "", 0, 0, ErrNotHeld
+	case note == "!":
+		r.Owner, r.Fence, r.TTL = "", 0, 0
+		r.Err = fmt.Errorf("%w: a reply was lost, and there was a grant since", ErrOutcomeUnknown)
 	case ok:
 		r.refuse(e, c.stamp)
 	default:

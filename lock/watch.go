@@ -3,6 +3,7 @@ package lock
 import (
 	"context"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -37,13 +38,18 @@ func (l *Locker) Watch(ctx context.Context, kinds ...EventKind) (iter.Seq[Event]
 	w := &watcher{kinds: kinds, ready: make(chan struct{}, 1)}
 	l.wire.add(w)
 	remove := sync.OnceFunc(func() { l.wire.remove(w) })
-	if err := l.wire.until(ctx, func() bool { return l.wire.events && w.based }); err != nil {
+	err := l.wire.until(ctx, func() bool { return l.wire.err != nil || l.wire.events && w.based })
+	if err == nil {
+		err = l.wire.failure()
+	}
+	if err != nil {
 		remove()
 		return nil, err
 	}
-	context.AfterFunc(ctx, remove)
+	forget := context.AfterFunc(ctx, remove)
 	return func(yield func(Event) bool) {
 		defer remove()
+		defer forget()
 		for {
 			for _, e := range l.wire.drain(w) {
 				if ctx.Err() != nil || !yield(e) {
@@ -100,13 +106,14 @@ func (w *wire) drain(x *watcher) []Event {
 
 func (w *wire) add(x *watcher) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.watch.all[x] = struct{}{}
-	if w.pubsub != nil && !w.events {
-		_ = w.pubsub.Subscribe(w.l.closing, w.eventsChannel())
-	}
 	if !w.watch.sweeping {
 		w.watch.sweeping = w.l.loops.start(w.sweep)
+	}
+	pubsub, subscribed := w.pubsub, w.events
+	w.mu.Unlock()
+	if pubsub != nil && !subscribed { // it may have to wait for the network
+		w.l.loops.start(func() { _ = pubsub.Subscribe(w.l.closing, w.eventsChannel()) })
 	}
 }
 
@@ -114,11 +121,6 @@ func (w *wire) remove(x *watcher) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.watch.all, x)
-	if !w.watch.any() && w.pubsub != nil && w.events {
-		_ = w.pubsub.Unsubscribe(w.l.closing, w.eventsChannel())
-		w.events = false
-		w.watch.last, w.watch.promised = make(map[string]int64), make(map[string]promise)
-	}
 }
 
 // watchers are those who watch through a wire.
@@ -164,12 +166,13 @@ func (ws *watchers) take(payload string) {
 	}
 }
 
-// check compares what a sweep says was published with what has come.
-func (ws *watchers) check(shard string, event int64, now time.Duration) {
+// check compares what a sweep says was published with what has come; before is
+// what had come when the sweep was sent.
+func (ws *watchers) check(shard string, event, before int64, now time.Duration) {
 	last, known := ws.last[shard]
 	p, pending := ws.promised[shard]
 	switch {
-	case !known || event < last: // the first word on this shard; or its data was lost
+	case !known || event < before: // the first word on this shard; or its data was lost
 		if known {
 			ws.missed()
 		}
@@ -202,12 +205,13 @@ func (w *wire) sweep() {
 		w.mu.Lock()
 		if !w.watch.any() {
 			w.watch.sweeping = false
+			w.unwatch()
 			w.mu.Unlock()
 			return
 		}
-		subscribed := w.events
+		subscribed, before := w.events, maps.Clone(w.watch.last)
 		w.mu.Unlock()
-		more := w.sweepOnce(subscribed)
+		more := w.sweepOnce(subscribed, before)
 		if more {
 			timer.Reset(0)
 		} else {
@@ -216,8 +220,27 @@ func (w *wire) sweep() {
 	}
 }
 
-// sweepOnce sweeps every shard. It returns whether there is more to sweep.
-func (w *wire) sweepOnce(subscribed bool) bool {
+// unwatch lets go of the events, when nobody watches. It runs under the lock.
+func (w *wire) unwatch() {
+	pubsub := w.pubsub
+	w.events = false
+	w.watch.last, w.watch.promised = make(map[string]int64), make(map[string]promise)
+	if pubsub != nil { // it may have to wait for the network
+		w.l.loops.start(func() {
+			_ = pubsub.Unsubscribe(w.l.closing, w.eventsChannel())
+			w.mu.Lock()
+			again := w.watch.any() && w.pubsub == pubsub
+			w.mu.Unlock()
+			if again {
+				_ = pubsub.Subscribe(w.l.closing, w.eventsChannel())
+			}
+		})
+	}
+}
+
+// sweepOnce sweeps every shard. It returns whether there is more to sweep. before
+// are the numbers of the events that had come.
+func (w *wire) sweepOnce(subscribed bool, before map[string]int64) bool {
 	calls := make([]*call, len(w.l.shards))
 	for i := range calls {
 		calls[i] = &call{script: sweepScript, shard: i, args: []any{sweepMost}}
@@ -234,7 +257,8 @@ func (w *wire) sweepOnce(subscribed bool) bool {
 			}
 			event, ok := parseDigits(c.str(2))
 			if ok && subscribed {
-				w.watch.check(w.l.shards[c.shard].number, event, w.l.now())
+				number := w.l.shards[c.shard].number
+				w.watch.check(number, event, before[number], w.l.now())
 			}
 			more = more || c.str(3) == "1"
 		}

@@ -26,6 +26,7 @@ type wire struct {
 	pubsub  *redis.PubSub
 	changed chan struct{} // closed when isLive, or what is subscribed, has changed
 	events  bool          // the events' channel is subscribed and confirmed
+	err     error         // why it will not do: no rights, say
 	watch   watchers
 }
 
@@ -41,6 +42,13 @@ func (w *wire) live() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.isLive
+}
+
+// failure returns why the wire will not do, if it is so.
+func (w *wire) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 // open starts the wire, and waits until wake-ups arrive; a second at most, since
@@ -91,6 +99,9 @@ func (w *wire) run() {
 			return
 		}
 		w.l.cfg.Logger.Debug("lock: subscription lost", zap.Error(err))
+		if err = w.l.plainError(err); !errors.Is(err, ErrUnavailable) {
+			w.change(func() { w.err = err })
+		}
 		t := time.NewTimer(pause.NextBackOff())
 		select {
 		case <-t.C:
@@ -139,6 +150,7 @@ func (w *wire) listen(confirmed func()) error {
 				continue
 			}
 			confirmed()
+			w.change(func() { w.err = nil })
 			if m.Channel == w.wakeChannel() {
 				w.change(func() { w.isLive = true })
 				w.l.queue.wake("") // messages may have been lost before

@@ -35,6 +35,7 @@ func runCluster(flags *flag.FlagSet, set settings) int {
 		return fail(err)
 	}
 	defer server.close()
+
 	c := &cluster{ended: make(chan end), history: newHistory()}
 	if err := c.start(ctx, set.workers, workerArgs(flags), server.url); err != nil {
 		stop() // and those that were started leave

@@ -78,7 +78,7 @@ func TestWrongFlags(t *testing.T) {
 
 func TestLinesAreThoseOfTheSeed(t *testing.T) {
 	t.Parallel()
-	p := start(t, "-workers", "3", "-success", "0", "-max-attempts", "2")
+	p := start(t, "-workers", "3", "-success", "0", "-max-attempts", "2", "-work", "1s") // so that all have begun
 	if status, _ := p.finish(); status != 3 {
 		t.Errorf("exit status %d", status)
 	}

@@ -28,7 +28,7 @@ func TestKilledWorkerIsReplaced(t *testing.T) {
 // The others go on, and the summary is about all of them.
 func TestKilledWorkerBreaksNothing(t *testing.T) {
 	t.Parallel()
-	p := start(t, "-workers", "3", "-success", "1", "-work", "200ms", "-lock-timeout", "500ms")
+	p := start(t, "-workers", "3", "-success", "1", "-work", "200ms", "-lock-timeout", "2s")
 	first, process := p.awaitAcquired()
 	if err := process.Kill(); err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestKilledWorkerBreaksNothing(t *testing.T) {
 
 func TestNobodyIsLeft(t *testing.T) {
 	t.Parallel()
-	p := start(t, "-workers", "2", "-success", "1", "-work", "60s", "-lock-timeout", "500ms")
+	p := start(t, "-workers", "2", "-success", "1", "-work", "60s", "-lock-timeout", "2s")
 	for range 2 {
 		_, process := p.awaitAcquired()
 		if err := process.Kill(); err != nil {

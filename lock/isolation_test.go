@@ -1,0 +1,182 @@
+package lock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lockingworker/lockingworker/internal/redistest"
+	"github.com/lockingworker/lockingworker/lock"
+)
+
+// TestOneCallerWhoCancelsFailsNobodyElse: calls of many callers are under way
+// together, and those of one end.
+func TestOneCallerWhoCancelsFailsNobodyElse(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, redistest.Any)
+	l, p := newProxied(t, s, lock.Config{})
+	ctx := bounded(t)
+	must[lock.Results](t)(l.Owners(ctx, names("warm up", 10)...))
+	p.Delay(150 * time.Millisecond)
+	leave, cancel := context.WithCancel(ctx)
+	left := make(chan error, 10)
+	var all sync.WaitGroup
+	for i := range 40 {
+		if i%4 == 0 {
+			go func() {
+				_, err := l.TryLock(leave, lock.Claims("leaves", names(fmt.Sprint(i, "-"), 20)...)...)
+				left <- err
+			}()
+			continue
+		}
+		all.Go(func() {
+			rs, err := l.TryLock(ctx, lock.Claims("stays", names(fmt.Sprint(i, "-"), 20)...)...)
+			if err == nil {
+				_, err = l.Unlock(ctx, rs.Claims()...)
+			}
+			if err != nil {
+				t.Errorf("caller %d: %v", i, err)
+			}
+		})
+	}
+	cancel()
+	for range 10 {
+		wantErr(t, receive(t, "a caller's return", left), context.Canceled)
+	}
+	all.Wait()
+	p.Delay(0)
+	eventually(t, "what was granted to those who left to be given back", func() bool {
+		for r, err := range l.List(ctx, lock.Query{}) {
+			if err != nil || r.Owner == "leaves" {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// TestOneLostReplyDelaysNobodyElse: the caller whose reply is lost waits for
+// another send; the others do not.
+func TestOneLostReplyDelaysNobodyElse(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, redistest.Any)
+	l, p := newProxied(t, s, lock.Config{})
+	ctx := bounded(t)
+	must[lock.Results](t)(l.TryLock(ctx, lock.Claims("me", "warm up")...))
+	victim := func(command []string) bool {
+		for _, arg := range command {
+			if arg == "victim" {
+				return true
+			}
+		}
+		return false
+	}
+	loss := p.DropReplies(victim, 1, redistest.ThenHang)
+	late := make(chan error, 1)
+	go func() {
+		_, err := l.TryLock(ctx, lock.Claims("me", "victim")...)
+		late <- err
+	}()
+	receive(t, "the loss", loss.Done())
+	began := time.Now()
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			lease, err := l.Hold(ctx, lock.Claim{Resource: fmt.Sprint("r", i)})
+			if err == nil {
+				err = lease.Release(ctx)
+			}
+			if err != nil {
+				t.Errorf("caller %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	if took := time.Since(began); took > noise {
+		t.Errorf("the others took %v", took)
+	}
+	wantErr(t, receive(t, "the victim's answer", late), nil)
+}
+
+// TestOneNodeThatHangsDelaysNobodyElse: of a cluster.
+func TestOneNodeThatHangsDelaysNobodyElse(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, redistest.Own, redistest.NodeTimeout(time.Minute)) // no failover
+	l := newLockerOn(t, c.Client(t), lock.Config{Namespace: c.Namespace(t)})
+	ctx := bounded(t)
+	const ttl = 1500 * time.Millisecond
+	all := must[lock.Results](t)(l.TryLock(ctx, lock.Claims("me", names("r", 300)...)...)) // all scripts are loaded
+	must[lock.Results](t)(l.Extend(ctx, all.Claims()...))
+	must[lock.Results](t)(l.Unlock(ctx, all.Claims()...))
+	kept := make([]*lock.Lease, 30)
+	for i := range kept {
+		kept[i] = must[*lock.Lease](t)(l.Hold(ctx, lock.Claim{Resource: fmt.Sprint("kept", i), TTL: ttl}))
+	}
+	c.Masters()[0].Stop()
+
+	// A collection over all nodes: results of the healthy ones, by the deadline.
+	const deadline = 700 * time.Millisecond
+	began := time.Now()
+	rs, err := l.TryLock(within(t, deadline), lock.Claims("me", names("r", 300)...)...)
+	if took := time.Since(began); took > deadline+noise {
+		t.Errorf("the collection took %v", took)
+	}
+	wantErr(t, err, context.DeadlineExceeded)
+	var hung []string
+	for i, r := range rs {
+		switch {
+		case r.Err == nil && r.Fence > 0 && r.Owner == "me":
+		case errors.Is(r.Err, context.DeadlineExceeded):
+			hung = append(hung, r.Resource)
+		default:
+			t.Errorf("result %d is %+v", i, r)
+		}
+	}
+	if len(hung) < 50 || len(hung) > 150 {
+		t.Errorf("%d of 300 resources hung, want about a third", len(hung))
+	}
+	healthy := rs.OK()
+
+	// Callers of the hung node's resources wait; the others do not notice.
+	stop, cancel := context.WithCancel(ctx)
+	var waiting, others sync.WaitGroup
+	for _, r := range hung[:20] {
+		waiting.Go(func() { _, _ = l.Hold(stop, lock.Claim{Resource: r}) })
+		waiting.Go(func() { _, _ = l.TryLock(stop, lock.Claims("me", r)...) })
+	}
+	for i := range 10 {
+		others.Go(func() {
+			for n := i; stop.Err() == nil; n += 10 {
+				r := healthy[n%len(healthy)]
+				began := time.Now()
+				if _, err := l.Extend(ctx, lock.Claim{Resource: r.Resource, Owner: "me", Fence: r.Fence}); err != nil {
+					t.Errorf("%s: %v", r.Resource, err)
+				}
+				if took := time.Since(began); took > noise {
+					t.Errorf("%s took %v", r.Resource, took)
+				}
+				pass(stop, 20*time.Millisecond)
+			}
+		})
+	}
+	pass(ctx, 2*ttl)
+	cancel()
+	others.Wait()
+	waiting.Wait()
+	lost := 0
+	now, _ := l.Owners(within(t, deadline), names("kept", len(kept))...)
+	for i, lease := range kept {
+		switch alive := lease.Context().Err() == nil; {
+		case now[i].Err != nil && !alive:
+			lost++
+		case now[i].Err != nil || !alive || now[i].Fence != lease.Fence():
+			t.Errorf("lease %d: alive %v, in Redis %+v", i, alive, now[i])
+		}
+	}
+	if lost == 0 || lost > 20 {
+		t.Errorf("%d of 30 leases were lost, want about a third", lost)
+	}
+}
