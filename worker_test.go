@@ -2,6 +2,7 @@ package lockingworker_test
 
 import (
 	"fmt"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -64,21 +65,22 @@ func TestOneProcessDoesTheWork(t *testing.T) {
 func TestFailingProcessHandsOver(t *testing.T) {
 	t.Parallel()
 	failing, waiting := startBehind(newBench(t, long, 5), 3)
+	all := slices.Concat(waiting, []*contender{failing})
 	failing.order("fail disk full")
-	next, attempt := first(t, append(waiting, failing))
+	next, attempt := first(t, all)
 	if next == failing || attempt.Attempt != 2 {
 		t.Errorf("process %d: %+v", next.number, attempt)
 	}
 	next.order("succeed")
 	checkResults(t, "completed", next)
-	checkResults(t, "completed-elsewhere", others(append(waiting, failing), next)...)
+	checkResults(t, "completed-elsewhere", others(all, next)...)
 }
 
 // The one that failed stands behind those who waited.
 func TestAttemptsGoRound(t *testing.T) {
 	t.Parallel()
 	at, waiting := startBehind(newBench(t, long, 100), 2)
-	all := append(waiting, at)
+	all := slices.Concat(waiting, []*contender{at})
 	var turns []int
 	for range 6 {
 		turns = append(turns, at.number)
@@ -122,7 +124,8 @@ func TestMaximumEndsItInAllProcesses(t *testing.T) {
 		t.Errorf("process %d: %+v", third.number, attempt)
 	}
 	third.order("fail disk still full")
-	for _, c := range append(waiting, b.start(nil)) { // and who comes late
+	late := b.start(nil)
+	for _, c := range slices.Concat(waiting, []*contender{late}) {
 		s := c.result()
 		if s.Holder != "exhausted" || fmt.Sprint(s.Is) != "[exhausted]" || s.Attempt != 3 || s.Text != "disk still full" {
 			t.Errorf("process %d: %+v", c.number, s)

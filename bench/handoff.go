@@ -111,14 +111,15 @@ func (c *crowd) run(ctx context.Context, l library) (err error) {
 	if err := sleep(ctx, 300*time.Millisecond+time.Duration(c.n)*2*time.Millisecond); err != nil {
 		return err
 	}
-	c.last, c.warm = 0, min(c.n, 20)
 	deadline := time.AfterFunc(c.bound, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.finish(bounded)
 	})
 	defer deadline.Stop()
-	c.released = time.Now()
+	c.mu.Lock()
+	c.released, c.last, c.warm = time.Now(), 0, min(c.n, 20)
+	c.mu.Unlock()
 	if err := first(ctx); err != nil {
 		return err
 	}

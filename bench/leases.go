@@ -73,7 +73,7 @@ func leasesOf(ctx context.Context, b *bench, id string, n int, l library) error 
 	if err := k.hold(ctx, names); err != nil {
 		return err
 	}
-	if err := sleep(ctx, keptTTL); err != nil { // into the rhythm
+	if err := sleep(ctx, pick(b, keptTTL, 2*time.Second)); err != nil { // into the rhythm
 		return err
 	}
 	began, used := time.Now(), cpuTime()
@@ -81,7 +81,7 @@ func leasesOf(ctx context.Context, b *bench, id string, n int, l library) error 
 	if err != nil {
 		return err
 	}
-	if err := sleep(ctx, pick(b, 30*time.Second, 6*time.Second)); err != nil {
+	if err := sleep(ctx, pick(b, 30*time.Second, 3*time.Second)); err != nil {
 		return err
 	}
 	used = cpuTime() - used
@@ -90,7 +90,7 @@ func leasesOf(ctx context.Context, b *bench, id string, n int, l library) error 
 		return err
 	}
 	took := time.Since(began)
-	goroutines, err := mostGoroutines(ctx, keptTTL)
+	goroutines, err := mostGoroutines(ctx, pick(b, keptTTL, 2*time.Second))
 	if err != nil {
 		return err
 	}

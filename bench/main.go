@@ -34,8 +34,9 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each contender is measured")
 	flag.BoolVar(&o.quick, "quick", false, "one short round of everything: shows that it works, measures nothing")
 	flag.StringVar(&o.json, "json", "", "write the results to this file too")
+	flag.StringVar(&o.markdown, "markdown", "", "write the tables as Markdown to this file")
 	flag.StringVar(&o.svg, "svg", "", "write the picture of cost against size to this file, .svg or .png")
-	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile to this file")
+	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of this program to this file")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		log.Fatalf("unexpected argument %q", flag.Arg(0))
@@ -60,6 +61,7 @@ type options struct {
 	rounds     int
 	quick      bool
 	json       string
+	markdown   string
 	svg        string
 	profile    string
 }
@@ -122,6 +124,11 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	if o.json != "" {
 		if err := b.report.writeJSON(o.json); err != nil {
+			return err
+		}
+	}
+	if o.markdown != "" {
+		if err := os.WriteFile(o.markdown, []byte(b.report.markdown()), 0o644); err != nil {
 			return err
 		}
 	}

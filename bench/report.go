@@ -172,11 +172,7 @@ func (r *report) print(w io.Writer) error {
 		fmt.Fprintln(w, "\nTargets")
 		fmt.Fprintln(t, "scenario\twhat\tmust\tis\t")
 		for _, g := range r.Targets {
-			met := "met"
-			if !g.Met {
-				met = "MISSED"
-			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", g.Scenario, g.What, g.Must, number(g.Is), met)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", g.Scenario, g.What, g.Must, number(g.Is), g.verdict())
 		}
 	}
 	return t.Flush()
@@ -216,6 +212,13 @@ func number(v float64) string {
 	default:
 		return fmt.Sprintf("%.2f", v)
 	}
+}
+
+func (t target) verdict() string {
+	if t.Met {
+		return "met"
+	}
+	return "missed"
 }
 
 func (r *report) writeJSON(path string) error {

@@ -173,6 +173,21 @@ func clean(t *testing.T, rdb *redis.Client, namespace string) {
 	eventually(t, "nothing left behind", tidy)
 }
 
+// manyConnections makes connections for many calls at once, so that those to come are sent.
+func manyConnections(t *testing.T, l *lock.Locker) {
+	t.Helper()
+	ctx := bounded(t)
+	var all sync.WaitGroup
+	for range 30 {
+		all.Go(func() {
+			if _, err := l.Owners(ctx, "x"); err != nil {
+				t.Errorf("Owners: %v", err)
+			}
+		})
+	}
+	all.Wait()
+}
+
 // TestG10EveryCallReturnsByItsDeadline: Redis is stopped, clients have their
 // default options. When it runs on, those who left have left nothing behind.
 func TestG10EveryCallReturnsByItsDeadline(t *testing.T) {
@@ -183,6 +198,7 @@ func TestG10EveryCallReturnsByItsDeadline(t *testing.T) {
 	l := newLocker(t, s, lock.Config{Namespace: ns, TTL: lock.NoExpiry}) // what is left behind stays
 	fresh := newLocker(t, s, lock.Config{Namespace: ns, TTL: lock.NoExpiry})
 	callers := holders(t, l)
+	manyConnections(t, l)
 	s.Stop()
 	var both sync.WaitGroup
 	both.Go(func() { callAll(t, l, append(callers, claimers("")...)) })
@@ -205,7 +221,9 @@ func TestG10LateExecutionLeavesNothingBehind(t *testing.T) {
 				ns := s.Namespace(t)
 				l, p := newProxied(t, s, lock.Config{Namespace: ns, TTL: lock.NoExpiry})
 				for i := range 3 {
-					must[lock.Results](t)(l.Owners(bounded(t), names("x", 10)...)) // connected, and knows the clock
+					p.Delay(50 * time.Millisecond)
+					manyConnections(t, l)
+					p.Delay(0)
 					p.Stall(way)
 					callAll(t, l, claimers(fmt.Sprint(i, " ")))
 					if again {

@@ -25,13 +25,16 @@ func (l *Locker) Owners(ctx context.Context, resources ...string) (Results, erro
 	}
 	l.execBatches(ctx, batches)
 	for _, b := range batches {
-		err := l.outcome(ctx, b.call)
+		if err := l.outcome(ctx, b.call); err != nil { // what the call holds may still change
+			for _, i := range b.index {
+				rs[i].Err = err
+			}
+			continue
+		}
 		notes := notesOf(b.call, 2, len(b.index))
 		for n, i := range b.index {
-			if rs[i].Err = err; err == nil {
-				note, _ := notes.of(n)
-				rs[i].read(b.call.stamp, note)
-			}
+			note, _ := notes.of(n)
+			rs[i].read(b.call.stamp, note)
 		}
 	}
 	return rs, rs.err("Owners")

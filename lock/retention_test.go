@@ -9,7 +9,7 @@ import (
 
 // remembered tells whether a record is still there; the calls of others make
 // room, so there are some.
-func remembered(d desk, w world, id lock.JobID) bool {
+func remembered(d desk, id lock.JobID) bool {
 	d.t.Helper()
 	rs, err := d.l.Jobs().Claim(bounded(d.t), lock.JobClaim{ID: lock.JobID{Key: "passer-by"}, MaxAttempts: 1 << 40})
 	wantErr(d.t, err, nil)
@@ -32,10 +32,10 @@ func TestRecordsAreForgottenAfterTheirRetention(t *testing.T) {
 		d.settle(d.granted(delayed), lock.Settlement{End: lock.Failed, Delay: time.Hour, Retention: short})
 
 		eventually(t, "the short one is still remembered", func() bool {
-			return !remembered(d, w, lock.JobID{Key: "short"})
+			return !remembered(d, lock.JobID{Key: "short"})
 		})
 		for _, key := range []string{"long", "ever", "delayed"} {
-			if !remembered(d, w, lock.JobID{Key: key}) {
+			if !remembered(d, lock.JobID{Key: key}) {
 				t.Errorf("%s is forgotten", key)
 			}
 		}
@@ -54,11 +54,11 @@ func TestARecordIsRememberedWhileItIsHeld(t *testing.T) {
 		wantErr(t, err, nil)
 		mark := lock.JobClaim{ID: lock.JobID{Key: "mark"}, TTL: ttl, Retention: 2 * ttl, MaxAttempts: 1}
 		d.settle(d.granted(mark), lock.Settlement{End: lock.Done, Retention: 2 * ttl})
-		eventually(t, "the mark is still remembered", func() bool { return !remembered(d, w, mark.ID) })
+		eventually(t, "the mark is still remembered", func() bool { return !remembered(d, mark.ID) })
 		if le.Context().Err() != nil {
 			t.Skip("the machine was too busy to renew the lease")
 		}
-		if !remembered(d, w, held.ID) {
+		if !remembered(d, held.ID) {
 			t.Fatal("forgotten while held")
 		}
 		wantErr(t, le.Settle(bounded(t), lock.Settlement{End: lock.Done, Retention: time.Hour}), nil)

@@ -88,9 +88,9 @@ func (s *session) claim(ctx context.Context) (lease, lock.JobResult, error) {
 	return s.w.jobs.Await(ctx, claim)
 }
 
-// tryTime is how long one claim that does not wait may take, before OnError is told that Redis is out
-// of reach.
-const tryTime = time.Second
+// tryTime is how long a claim that does not wait may take before OnError is told that Redis is out of
+// reach. In that time the Locker repeats it as the same claim: a grant whose reply was lost is found.
+const tryTime = 3 * time.Second
 
 // try claims without waiting for anything but Redis.
 func (s *session) try(ctx context.Context, claim lock.JobClaim) (granted lease, answer lock.JobResult, err error) {

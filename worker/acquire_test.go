@@ -27,7 +27,7 @@ func TestAcquireErrors(t *testing.T) {
 			name: "exhausted",
 			step: answers(lock.ErrJobExhausted, record(lock.JobExhausted, "other", 5)),
 			is:   []error{ErrExhausted},
-			text: `worker: job is exhausted: "job" run "run" after 5 attempts`,
+			text: `worker: job is exhausted: "job" run "run" at attempt #5`,
 		}, {
 			name: "held",
 			cfg:  Config{MaxWait: time.Minute},
@@ -116,6 +116,10 @@ func TestNoWait(t *testing.T) {
 	}
 	other := held("other", record(lock.JobRunning, "other", 2))
 	outage := answers(lock.ErrUnavailable, lock.JobInfo{})
+	stall := func(ctx context.Context, _ lock.JobClaim) (lease, lock.JobResult, error) {
+		<-ctx.Done()
+		return nil, lock.JobResult{}, context.Cause(ctx)
+	}
 	tests := []struct {
 		name    string
 		script  []step
@@ -127,6 +131,8 @@ func TestNoWait(t *testing.T) {
 			[]string{`locked by "other"`, "result held-elsewhere 2"}},
 		{"held after an outage", []step{outage, outage, refused(other)}, HeldElsewhere, 3,
 			[]string{"error: lock: redis unavailable", "error: lock: redis unavailable", `locked by "other"`, "result held-elsewhere 2"}},
+		{"granted after a stall", []step{stall, grants(attempt(1))}, Completed, 2,
+			[]string{"error: lock: redis unavailable: context deadline exceeded", "acquired #1", "done #1", "result completed 1"}},
 		{"granted", []step{grants(attempt(1))}, Completed, 1,
 			[]string{"acquired #1", "done #1", "result completed 1"}},
 		{"failed, and another was faster", []step{grants(attempt(1)), waits(nil, &other)}, HeldElsewhere, 1,

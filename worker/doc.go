@@ -1,12 +1,7 @@
-// Package worker has a piece of work done by one of many processes: once, or once per period. If the
-// one that is at it fails or dies, another takes over, up to a maximum of attempts; when the work is
-// done, everybody learns it, and those who come late learn it too.
-//
-// # What it does not promise
-//
-// Never exactly once. The work is done at least once, unless its attempts are exhausted; at most
-// Config.MaxAttempts attempts are granted while the run is remembered, those given back not counted; and
-// only one of them at a time holds a valid lease. What that leaves open:
+// Package worker never promises that work is done exactly once. It has work done by one of many
+// processes, once or once per period: at least once, unless the attempts are exhausted; in at most
+// Config.MaxAttempts attempts while the run is remembered, those given back not counted; and only one
+// of them at a time holds a valid lease. What that leaves open:
 //
 //   - Code that does not look at its context does not stop. A process that was paused, or that ignores
 //     the loss of its lease, may write beside its successor. The only complete remedy is the fence: hand
@@ -20,13 +15,15 @@
 //     the next.
 //   - Runs have names and no order: nothing says that yesterday's is not done after today's.
 //   - A Redis that loses acknowledged writes (a failover, a restart without an append-only file) can
-//     lose a grant, a count and an outcome. The fence grows all the same.
+//     lose a grant, a count and an outcome. The fence grows all the same, as long as its clock is right.
 //   - Handlers observe. An event may be out of date when it is handled, and status events are dropped
 //     where they are handled too slowly.
 //
 // # Run
 //
-// [Worker.Run] is all that most programs need:
+// All processes call [Worker.Run]. One is granted the job's lock and works, under a lease that is kept
+// alive; the others wait. If the work fails or its process dies, another one takes over. When it is
+// done, everybody learns it, and those who come late learn it too.
 //
 //	         ┌──────────── wait ◄───────────────┐
 //	         ▼                                  │ held, offered to another, or too early
@@ -58,7 +55,7 @@
 //   - A failed attempt's successor starts Config.RetryDelay after it, within a round trip; whoever has
 //     waited longest is first, and the worker that failed is last.
 //   - A dead worker is replaced within the rest of its lease + P + step × the waiters before the one that
-//     replaces it.
+//     replaces it, + P for each of those that has died too.
 //   - Cancelled or not, an attempt's end is being recorded for as long as the rest of its lease, but
 //     for 1s at least. After that it is left to run out.
 package worker

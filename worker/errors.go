@@ -29,9 +29,9 @@ type ExhaustedError struct {
 	Err      error  // what the work returned, where the last attempt was this call's own; otherwise nil
 }
 
-// Error names the job, the number of attempts and the recorded cause.
+// Error names the job, the attempt that was the last, and the recorded cause.
 func (e *ExhaustedError) Error() string {
-	text := fmt.Sprintf("%v: %v after %d attempts", ErrExhausted, e.Job, e.Attempts)
+	text := fmt.Sprintf("%v: %v at attempt #%d", ErrExhausted, e.Job, e.Attempts)
 	if e.Cause != "" {
 		text += ": " + e.Cause
 	}

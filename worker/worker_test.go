@@ -62,14 +62,14 @@ func TestRunOutcomes(t *testing.T) {
 			outcome: Exhausted,
 			is:      []error{ErrExhausted, errWork},
 			calls: []string{"acquired #2", "failed #2: boom",
-				`max attempts: worker: job is exhausted: "job" run "run" after 2 attempts: boom`, "result exhausted 2"},
+				`max attempts: worker: job is exhausted: "job" run "run" at attempt #2: boom`, "result exhausted 2"},
 		}, {
 			name:    "the maximum is found reached",
 			script:  []step{answers(lock.ErrJobExhausted, record(lock.JobExhausted, "dead", 5))},
 			work:    never,
 			outcome: Exhausted,
 			is:      []error{ErrExhausted},
-			calls: []string{`max attempts: worker: job is exhausted: "job" run "run" after 5 attempts`,
+			calls: []string{`max attempts: worker: job is exhausted: "job" run "run" at attempt #5`,
 				"result exhausted 5"},
 		}, {
 			name:    "a permanent failure",
@@ -78,7 +78,7 @@ func TestRunOutcomes(t *testing.T) {
 			outcome: Exhausted,
 			is:      []error{ErrExhausted, errWork},
 			calls: []string{"acquired #1", "failed #1: boom",
-				`max attempts: worker: job is exhausted: "job" run "run" after 1 attempts: boom`, "result exhausted 1"},
+				`max attempts: worker: job is exhausted: "job" run "run" at attempt #1: boom`, "result exhausted 1"},
 		}, {
 			name:    "fails, and is tried again",
 			script:  []step{grants(attempt(1)), grants(attempt(2))},
@@ -334,7 +334,7 @@ func TestSettlementThatFails(t *testing.T) {
 			outcome: Exhausted,
 			is:      ErrExhausted,
 			calls: []string{"acquired #1", "error: worker: attempt #1 could not be recorded as failed: lock: redis unavailable: boom",
-				`max attempts: worker: job is exhausted: "job" run "run" after 5 attempts`, "result exhausted 5"},
+				`max attempts: worker: job is exhausted: "job" run "run" at attempt #5`, "result exhausted 5"},
 		}, {
 			name:    "the lease was lost meanwhile",
 			settle:  lock.ErrLeaseLost,
@@ -599,7 +599,7 @@ func TestWorkThatDoesNotReturn(t *testing.T) {
 			wantCalls(t, c,
 				"acquired #1", "error: "+tt.cause, "failed #1: "+tt.cause,
 				"acquired #5", "error: "+tt.cause, "failed #5: "+tt.cause,
-				`max attempts: worker: job is exhausted: "job" run "run" after 5 attempts: `+tt.cause, "result exhausted 5")
+				`max attempts: worker: job is exhausted: "job" run "run" at attempt #5: `+tt.cause, "result exhausted 5")
 		})
 	}
 }

@@ -182,10 +182,11 @@ func parseSummary(lines []string) (s result, err error) {
 	if err != nil {
 		return s, fmt.Errorf("last line %q: %w", last, err)
 	}
-	for text, d := range map[string]*time.Duration{handover: &s.handover, longest: &s.longest, elapsed: &s.elapsed} {
-		parsed, e := time.ParseDuration(text)
-		*d, err = parsed, errors.Join(err, e)
-	}
+	var errs [3]error
+	s.handover, errs[0] = time.ParseDuration(handover)
+	s.longest, errs[1] = time.ParseDuration(longest)
+	s.elapsed, errs[2] = time.ParseDuration(elapsed)
+	err = errors.Join(errs[:]...)
 	return s, err
 }
 

@@ -24,27 +24,32 @@ func TestSeeds(t *testing.T) {
 	outcomes := map[string]int{}
 	var medians, longest, elapsed []time.Duration
 	for seed := 1; seed <= seeds; seed++ {
-		p := start(t, "-workers", "8", "-success", "0.15", "-lock-timeout", "5s",
-			"-seed", strconv.Itoa(seed), "-redis", server.URL())
-		status, s := p.finish()
-		outcomes[fmt.Sprintf("%s after %d", s.outcome, s.attempts)]++
-		elapsed = append(elapsed, s.elapsed)
-		if s.executions > 1 {
-			medians, longest = append(medians, s.handover), append(longest, s.longest)
-		}
-		winners := count(p.output(), "completed work successfully")
-		switch {
-		case status == 0 && s.outcome == "completed" && winners == 1 && s.winner > 0:
-		case status == 3 && s.outcome == "exhausted" && winners == 0 && s.winner == 0 && s.attempts == 5:
-		default:
-			t.Errorf("seed %d: exit status %d, %d winners, %+v", seed, status, winners, s)
-		}
-		if s.attempts > 5 || s.executions != s.attempts {
-			t.Errorf("seed %d: %d attempts, %d executions", seed, s.attempts, s.executions)
-		}
-		if measured && (s.elapsed >= 3*time.Second || s.handover > 10*time.Millisecond || s.longest > 100*time.Millisecond) {
-			t.Errorf("seed %d: %+v", seed, s)
-		}
+		t.Run(strconv.Itoa(seed), func(t *testing.T) {
+			p := start(t, "-workers", "8", "-success", "0.15", "-lock-timeout", "5s",
+				"-seed", strconv.Itoa(seed), "-redis", server.URL())
+			status, s := p.finish()
+			outcomes[fmt.Sprintf("%s after %d", s.outcome, s.attempts)]++
+			elapsed = append(elapsed, s.elapsed)
+			if s.executions > 1 {
+				medians, longest = append(medians, s.handover), append(longest, s.longest)
+			}
+			winners := count(p.output(), "completed work successfully")
+			switch {
+			case status == 0 && s.outcome == "completed" && winners == 1 && s.winner > 0:
+			case status == 3 && s.outcome == "exhausted" && winners == 0 && s.winner == 0 && s.attempts == 5:
+			default:
+				t.Errorf("exit status %d, %d winners, %+v", status, winners, s)
+			}
+			if s.executions > 1 && (s.handover <= 0 || s.longest < s.handover) {
+				t.Errorf("hand-overs that took no time: %+v", s)
+			}
+			if s.attempts > 5 || s.executions != s.attempts {
+				t.Errorf("%d attempts, %d executions", s.attempts, s.executions)
+			}
+			if measured && (s.elapsed >= 3*time.Second || s.handover > 10*time.Millisecond || s.longest > 100*time.Millisecond) {
+				t.Errorf("too slow: %+v", s)
+			}
+		})
 	}
 	t.Logf("%d seeds: %v", seeds, outcomes)
 	t.Logf("elapsed:              %v", spread(elapsed))

@@ -1,0 +1,165 @@
+package worker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/cenkalti/backoff/v4"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lockingworker/lockingworker/lock"
+	"github.com/lockingworker/lockingworker/status"
+	"github.com/lockingworker/lockingworker/worker"
+)
+
+// exampleLocker is a Locker on a Redis of its own. Programs write
+//
+//	locker, err := lock.New(redis.NewClient(options), lock.Config{})
+func exampleLocker() (*lock.Locker, func()) {
+	server, err := miniredis.Run()
+	if err != nil {
+		log.Fatal(err)
+	}
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	locker, err := lock.New(client, lock.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return locker, func() {
+		_ = locker.Close()
+		_ = client.Close()
+		server.Close()
+	}
+}
+
+// However many processes run this every night, one of them sends the report. If it fails, the next one
+// tries; those that come late are told that it is done.
+func Example() {
+	locker, stop := exampleLocker()
+	defer stop()
+	reports, err := worker.New(locker, worker.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	job := worker.Job{Key: "report", Run: worker.Daily(time.Now())}
+	sendReport := func(ctx context.Context, a worker.Attempt) error {
+		fmt.Printf("sending, attempt %d of %d\n", a.Number, a.Max)
+		return nil
+	}
+
+	for range 2 {
+		outcome, err := reports.Run(context.Background(), job, sendReport)
+		fmt.Println(outcome, err)
+	}
+	// Output:
+	// sending, attempt 1 of 5
+	// completed <nil>
+	// completed-elsewhere <nil>
+}
+
+// Acquire is for work that is no function: the attempt is settled when it has ended.
+func ExampleWorker_Acquire() {
+	locker, stop := exampleLocker()
+	defer stop()
+	migrations, err := worker.New(locker, worker.Config{MaxWait: worker.NoWait})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	job := worker.Job{Key: "migrate", Run: worker.Once("v42")}
+
+	grant, err := migrations.Acquire(ctx, job)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("attempt", grant.Attempt().Number)
+	_, err = migrations.Acquire(ctx, job)
+	fmt.Println("meanwhile, held:", errors.Is(err, lock.ErrHeld))
+	if err := grant.Done(ctx); err != nil {
+		log.Fatal(err) // whoever is next works again: the fence keeps the data whole
+	}
+	_, err = migrations.Acquire(ctx, job)
+	fmt.Println("afterwards, done:", errors.Is(err, worker.ErrDone))
+	// Output:
+	// attempt 1
+	// meanwhile, held: true
+	// afterwards, done: true
+}
+
+// Status events say what a worker does, in the words of redis-locking-worker.
+func ExampleHandlers() {
+	locker, stop := exampleLocker()
+	defer stop()
+	w, err := worker.New(locker, worker.Config{
+		MaxAttempts: 2,
+		RetryDelay:  worker.HandOver,
+		StatusLevel: status.Verbose,
+		Handlers: worker.Handlers{
+			OnStatus: func(e status.Event) { fmt.Println(e) },
+			OnFailed: func(a worker.Attempt, err error) { fmt.Printf("#%d failed: %v\n", a.Number, err) },
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	outcome, err := w.Run(context.Background(), worker.Job{Key: "job"}, func(context.Context, worker.Attempt) error {
+		return errors.New("no luck")
+	})
+	fmt.Println(outcome, errors.Is(err, worker.ErrExhausted))
+	// Output:
+	// Current attempt count: 0
+	// This is attempt #1
+	// #1 failed: no luck
+	// Work was not completed, trying to reacquire lock for attempt #1
+	// Trying to reacquire lock
+	// Current attempt count: 1
+	// This is attempt #2
+	// #2 failed: no luck
+	// Exceeded maximum attempts, giving up!
+	// exhausted true
+}
+
+// An error that another attempt would not mend ends the job for everybody.
+func ExamplePermanent() {
+	locker, stop := exampleLocker()
+	defer stop()
+	w, err := worker.New(locker, worker.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = w.Run(context.Background(), worker.Job{Key: "import"}, func(context.Context, worker.Attempt) error {
+		return worker.Permanent(errors.New("file is damaged"))
+	})
+	fmt.Println(err)
+	// Output:
+	// worker: job is exhausted: "import" at attempt #1: file is damaged
+}
+
+// The delay after the third attempt, by any process, is the policy's third.
+func ExampleBackoff() {
+	delay := worker.Backoff(func() backoff.BackOff {
+		return backoff.NewExponentialBackOff(
+			backoff.WithInitialInterval(time.Second),
+			backoff.WithMultiplier(3),
+			backoff.WithRandomizationFactor(0))
+	})
+	cfg := worker.Config{RetryDelay: delay}
+	fmt.Println(cfg.RetryDelay(worker.Attempt{Number: 3}, nil))
+	// Output:
+	// 9s
+}
+
+func ExampleEvery() {
+	now := time.Date(2026, 11, 22, 10, 37, 0, 0, time.UTC)
+	fmt.Println(worker.Every(15*time.Minute, now).Name)
+	fmt.Println(worker.Daily(now).Name)
+	fmt.Println(worker.Once("v42").Name)
+	// Output:
+	// 2026-11-22T10:30:00Z
+	// 2026-11-22
+	// v42
+}
