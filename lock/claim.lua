@@ -16,11 +16,11 @@ local waiter = ARGV[7] ~= '' and ARGV[7]
 local places, names, tails, maxima, retentions = arguments(8, 5)
 local mine = {}
 for i, r in ipairs(names) do mine[r], mine[places[i]] = true, true end
+local jobs = sub(places[1], 5 + #names[1], 5 + #names[1]) == 'j' -- all of them, or none
 local found = redis.call('HMGET', LOCKS, unpack(names))
-local records = redis.call('HMGET', JOBS, unpack(places))
-sweep(num(2 * #names + 3), mine) -- more than this call adds
-trim(num(2 * #names), mine)
+local records = jobs and redis.call('HMGET', JOBS, unpack(places)) or {}
 
+local grants = 0
 local HISTORY = 99 -- so many older grants are remembered
 
 -- count makes the record of a new grant out of the one before it.
@@ -47,7 +47,8 @@ local function claim(i, r, place, tail, max, retention)
   local v, rec = found[i], records[i]
   local nonce, lease, owner = sub(tail, 4, 14), sub(tail, 15, 28), sub(tail, 29)
   local j = rec and parse(rec)
-  local arrival = waiter and waiting > 0 and arrivalOf(place, waiter)
+  local offered = waiter and offeredTo(v, place, waiter)
+  local arrival = offered and arrivalIn(offered) or waiter and waited() and arrivalOf(place, waiter)
 
   local function stay() -- in the queue
     if not waiter then return 0 end
@@ -57,7 +58,7 @@ local function claim(i, r, place, tail, max, retention)
     else
       enqueue(place, waiter, format('%016.0f', us))
     end
-    return waiting > 0 and redis.call('ZLEXCOUNT', QUEUE, from, to) or 0
+    return waited() and redis.call('ZLEXCOUNT', QUEUE, from, to) or 0
   end
   local function leave(gone, n) -- out of the queue
     if arrival and not gone[memberOf(place, waiter, arrival)] then
@@ -78,7 +79,7 @@ local function claim(i, r, place, tail, max, retention)
     return over, release(r, v, gone, leave(gone, 0)), rec
   end
 
-  local kind, entry, gone, n, offered = open(r, v, nonce, place, waiter)
+  local kind, entry, gone, n = open(r, v, nonce, place, waiter)
   if kind == 'own' then return 'granted', entry, rec end
   if kind == 'bad' then return 'bad' end
   if kind == 'held' then return 'held', entry, rec, stay() end
@@ -91,18 +92,19 @@ local function claim(i, r, place, tail, max, retention)
       rec = putJob(place, j)
     end
     local rank = stay()
-    return 'early', (v or waiting > 0) and vacate(r, gone, n, true), rec, rank
+    return 'early', (v or waited()) and vacate(r, gone, n, true), rec, rank
   end
   if j and j.attempts >= max then
     if j.how == '-' then j.how, j.ended = 'l', ms(now) end
     j.state, j.max = 'x', max
+    typed(RETENTION) -- before anything is written
     rec = putJob(place, j)
     keep(place, j, now)
     emit('j', r, j.owner or '', j.fence or '0', place, newest(j))
     wakeAll(place)
     return 'exhausted', vacate(r, gone, leave(gone, n)), rec
   end
-  local m = not offered and waiting > 0 and nextFor(r, gone, n)
+  local m = not offered and waited() and nextFor(r, gone, n)
   if m and not (arrival and arrivalIn(m) >= arrival) then
     local rank = stay()
     return 'held', offer(r, m), rec, rank
@@ -113,11 +115,12 @@ local function claim(i, r, place, tail, max, retention)
   local granted = 'L' .. expiryAfter(lease) .. fence .. tail
   putLock(r, granted)
   if PUBLISH then emit('l', r, owner, f) end
-  if sub(place, 5 + #r, 5 + #r) == 'j' then
+  if jobs then
     j = count(j, {fence = f, nonce = nonce, granted = ms(now), owner = owner, max = max, retention = retention, lease = lease})
     rec = putJob(place, j)
     keep(place, j, now)
   end
+  grants = grants + 1
   return 'granted', granted, rec
 end
 
@@ -126,6 +129,10 @@ for i, r in ipairs(names) do
   local status, entry, rec, rank = claim(i, r, places[i], tails[i], tonumber(maxima[i]), retentions[i])
   add(out, status, entry or '')
   add(out, rec or '', tostring(rank or 0))
+end
+if grants > 0 then -- each clears away more than it adds
+  sweep(num(2 * grants + 1), mine)
+  if jobs then trim(num(2 * grants), mine) end
 end
 flush()
 return out

@@ -1,11 +1,11 @@
-local function digits(n) return string.rep('%d', n) end
-local NONCE = string.rep('[%w_%-]', 11)
-local FENCE = '[0-8]' .. digits(18) -- within 63 bits
-local LOCK = '^L' .. digits(14) .. FENCE .. NONCE .. digits(14) .. '.'
-local MEMBER = '^f.*' .. digits(16) .. NONCE .. '$'
-local RECORD = '^J([rfadxp])(' .. digits(14) .. ') (%d+) (%d+) (' .. digits(14) .. ') (' .. digits(14) .. ') ()'
-local GRANT = '^(%d+) (' .. FENCE .. ') (' .. NONCE .. ') (%d+) (%d+) ([-dfxrl]) (%d+) (%d+) ()'
-
+-- Stands in every script that needs more than the guard of head.lua: what reads
+-- and writes entries, hands over, and sweeps. Shapes are head.lua's; they are
+-- written out, since a call would build them anew each time.
+local LOCK = '^L%d%d%d%d%d%d%d%d%d%d%d%d%d%d[0-8]%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d[%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-]%d%d%d%d%d%d%d%d%d%d%d%d%d%d.'
+local UNTIL = '^O%d%d%d%d%d%d%d%d%d%d%d%d%d%df.*%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d[%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-]$'
+local MEMBER = '^f.*%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d[%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-]$'
+local RECORD = '^J([rfadxp])(%d%d%d%d%d%d%d%d%d%d%d%d%d%d) (%d+) (%d+) (%d%d%d%d%d%d%d%d%d%d%d%d%d%d) (%d%d%d%d%d%d%d%d%d%d%d%d%d%d) ()'
+local GRANT = '^(%d+) ([0-8]%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d) ([%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-]) (%d+) (%d+) ([-dfxrl]) (%d+) (%d+) ()'
 
 -- What will be written, by flush.
 local setLock, delLock, setExpiry, delExpiry = {}, {}, {}, {}
@@ -62,11 +62,11 @@ local function flush(soft)
   if first and not failed then
     redis.call('PUBLISH', NS .. ':events', table.concat({ARGV[2], num(first), #events, stamp, table.concat(events)}, ' '))
   end
+  write('ZADD', EXPIRY, setExpiry) -- of another type, perhaps, which no script has read
+  write('ZADD', RETENTION, setKept)
+  write('ZADD', QUEUE, setQueue)
   write('HSET', JOBS, setJob)
   write('HSET', LOCKS, setLock)
-  write('ZADD', EXPIRY, setExpiry)
-  write('ZADD', QUEUE, setQueue)
-  write('ZADD', RETENTION, setKept)
   if failed then
     for i = 1, #setLock, 2 do
       add(delLock, setLock[i])
@@ -88,7 +88,7 @@ local function look(v)
   if find(v, LOCK) then
     return e > now and 'held' or 'lapsed', e
   end
-  if sub(v, 1, 1) == 'O' and find(sub(v, 2, 15), '^' .. digits(14) .. '$') and find(sub(v, 16), MEMBER) then
+  if find(v, UNTIL) then
     return e > now and 'offer' or 'stale', e
   end
   return 'bad'
@@ -231,7 +231,11 @@ local function nextFor(r, gone, n)
   return best, early
 end
 
-waiting = waiting or redis.call('ZCARD', QUEUE)
+-- waited tells whether anybody waits for anything in this shard.
+local function waited()
+  waiting = waiting or redis.call('ZCARD', QUEUE)
+  return waiting > 0
+end
 
 -- offer makes the entry of r an offer to m, wakes m, and returns the entry.
 local function offer(r, m)
@@ -244,7 +248,7 @@ end
 -- vacate hands r over to whoever is next, or removes its entry. Where only too
 -- early ones wait, it wakes the oldest of them, unless that is silent.
 local function vacate(r, gone, n, silent)
-  if waiting > 0 then
+  if waited() then
     local m, early = nextFor(r, gone or {}, n or 0)
     if m then return offer(r, m) end
     if early and not silent then wake(early) end
@@ -262,12 +266,21 @@ local function retire(v, gone, n)
   return n + 1
 end
 
+-- offeredTo returns the member to whom an entry is offered, if it is this waiter
+-- at this place and the offer stands.
+local function offeredTo(v, place, waiter)
+  if look(v) == 'offer' then
+    local m = sub(v, 16)
+    return waiterIn(m) == waiter and placeIn(m) == place and m
+  end
+end
+
 -- open clears the way to r for a claim with this nonce, by this waiter at this
 -- place (nil: one that does not wait). It returns
 --   own, held or bad, with the entry; or
 --   open: free, lapsed, a lapsed offer, or offered to this waiter; then the
 --   caller must replace or remove the entry. With it come the members that are
---   about to be removed and their number, and whether it was offered.
+--   about to be removed, and their number.
 local function open(r, v, nonce, place, waiter)
   local kind, e = look(v)
   if kind == 'free' then return 'open', nil, {}, 0 end
@@ -285,14 +298,11 @@ local function open(r, v, nonce, place, waiter)
     expired(r, v)
     return 'open', nil, {}, 0
   end
-  local m = sub(v, 16)
   if kind == 'offer' then
-    if waiter and placeIn(m) == place and waiterIn(m) == waiter then
-      return 'open', nil, {}, 0, true
-    end
+    if waiter and offeredTo(v, place, waiter) then return 'open', nil, {}, 0 end
     local till, cut = lasting(e, num(OFFER))
     if cut then
-      v = 'O' .. ms(till) .. m
+      v = 'O' .. ms(till) .. sub(v, 16)
       putLock(r, v)
     end
     return 'held', v
@@ -305,7 +315,7 @@ end
 -- removed. What is free, lapsed, or offered to one of them is handed over.
 local function release(r, v, gone, n)
   local kind = look(v)
-  if kind == 'free' and waiting == 0 or kind == 'held' or kind == 'bad' then return v end
+  if kind == 'free' and not waited() or kind == 'held' or kind == 'bad' then return v end
   if kind == 'offer' and not gone[sub(v, 16)] then return v end
   if kind == 'lapsed' then expired(r, v) end
   if kind == 'stale' then n = retire(v, gone, n) end

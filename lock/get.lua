@@ -8,7 +8,7 @@ local found = redis.call('HMGET', LOCKS, unpack(names))
 local records = redis.call('HMGET', JOBS, unpack(places))
 local out = {'ok', stamp}
 for i, place in ipairs(places) do
-  local n = waiting > 0 and redis.call('ZLEXCOUNT', QUEUE, below('f' .. place)) or 0
+  local n = waited() and redis.call('ZLEXCOUNT', QUEUE, below('f' .. place)) or 0
   add(out, found[i] or '', records[i] == '' and '?' or records[i] or '')
   add(out, tostring(n))
 end

@@ -108,6 +108,29 @@ func (k *keeper) releasing(le *Lease) bool {
 	return true
 }
 
+// released returns what came of a release, or why the lease ended otherwise. A
+// release that is under way is somebody else's: nil.
+func (k *keeper) released(le *Lease) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if cause := context.Cause(le.ctx); cause != nil && !errors.Is(cause, ErrReleased) {
+		return cause
+	}
+	return le.outcome
+}
+
+func (k *keeper) setReleased(le *Lease, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	le.outcome = err
+}
+
+func (k *keeper) entryOf(le *Lease) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return le.entry()
+}
+
 // end stops keeping a lease and ends its context.
 func (k *keeper) end(le *Lease, cause error) {
 	k.mu.Lock()

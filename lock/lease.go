@@ -28,6 +28,7 @@ type Lease struct {
 	index     int           // in the keeper's heap; -1: not kept
 	busy      bool          // a renewal is under way
 	releasing bool          // a release or settlement has begun
+	outcome   error         // of the release
 }
 
 const endless time.Duration = math.MaxInt64
@@ -69,27 +70,25 @@ func (le *Lease) Deadline() time.Time {
 	return time.Now().Add(d - le.l.now())
 }
 
-// Release unlocks the resource and ends the lease. It is ErrLeaseLost if the
-// lease was lost before, and ErrOutcomeUnknown if ctx ended before Redis
-// answered: then the lock ends with its lease at the latest, unless it has
-// none. Releasing again does nothing and returns nil.
+// Release unlocks the resource and ends the lease, whatever comes of it. It is
+// ErrLeaseLost if the lease was lost before, and ErrOutcomeUnknown if ctx ended
+// before Redis answered: then the lock ends with its lease at the latest, unless
+// it has none. Releasing again does nothing and returns what came of it before.
 func (le *Lease) Release(ctx context.Context) error {
-	if !le.l.keeper.releasing(le) {
-		if cause := context.Cause(le.ctx); !errors.Is(cause, ErrReleased) {
-			return cause
-		}
-		return nil
+	k := le.l.keeper
+	if !k.releasing(le) {
+		return k.released(le)
 	}
-	rs, err := le.l.Unlock(ctx, Claim{Resource: le.resource, Owner: le.owner, Fence: le.fence})
-	lost := errors.Is(err, ErrNotHeld) || errors.Is(err, ErrHeld)
-	if lost {
-		le.l.keeper.end(le, ErrLeaseLost)
+	rs, err := le.l.Unlock(ctx, Claim{Resource: le.resource, Owner: le.owner, Fence: le.fence, entry: k.entryOf(le)})
+	if err != nil && len(rs) == 1 {
+		err = rs[0].Err
+	}
+	if errors.Is(err, ErrNotHeld) || errors.Is(err, ErrHeld) {
+		k.end(le, ErrLeaseLost)
 		return fmt.Errorf("%w: %q", ErrLeaseLost, le.resource)
 	}
-	le.l.keeper.end(le, ErrReleased)
-	if err != nil && len(rs) == 1 {
-		return rs[0].Err
-	}
+	k.setReleased(le, err)
+	k.end(le, ErrReleased)
 	return err
 }
 

@@ -13,7 +13,7 @@ typed(EXPIRY, RETENTION) -- before anything is written
 
 local function leave(r, v, place, nonce, real)
   local gone, n = {}, 0
-  local arrival = waiter and waiting > 0 and arrivalOf(place, waiter)
+  local arrival = waiter and waited() and arrivalOf(place, waiter)
   if arrival then
     dequeue(place, waiter, arrival)
     gone[memberOf(place, waiter, arrival)], n = true, 1

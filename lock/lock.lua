@@ -70,7 +70,7 @@ for i, r in ipairs(names) do
     kind = 'open'
   else
     kind, entry, gone, n = open(r, v, nonce)
-    local m = kind == 'open' and mode ~= 'force' and waiting > 0 and nextFor(r, gone, n)
+    local m = kind == 'open' and mode ~= 'force' and waited() and nextFor(r, gone, n)
     if m then
       kind, entry = 'held', offer(r, m)
     end

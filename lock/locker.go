@@ -27,7 +27,6 @@ type Locker struct {
 	base   time.Time
 	awake  time.Duration // what suspended() said at base
 	slept  atomic.Int64
-	nodes  sync.Map // of *redis.Client with the time of one send, by node and time
 
 	closing context.Context // ends with ErrClosed when Close is called
 	close   context.CancelCauseFunc

@@ -24,7 +24,6 @@ end
 
 local since = tonumber(ARGV[7])
 local names = {unpack(ARGV, 9, 8 + count)}
-if waiting > 0 then typed(EXPIRY) end -- before anything is written
 
 local out = {'ok', stamp}
 for i, r in ipairs(names) do

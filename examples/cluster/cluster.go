@@ -146,6 +146,9 @@ func (c *cluster) watch() {
 			c.running--
 			if killed := new(exec.ExitError); errors.As(e.err, &killed) && !killed.Exited() {
 				fmt.Printf("Worker %d ended: %v\n", e.worker, killed)
+				// Ctrl-C reaches the workers too, some before they can handle it, and perhaps before it reaches the parent.
+				status, ok := killed.Sys().(syscall.WaitStatus)
+				c.history.stopped = c.history.stopped || ok && (status.Signal() == syscall.SIGINT || status.Signal() == syscall.SIGTERM)
 			}
 		}
 	}

@@ -1,0 +1,348 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/redis/go-redis/v9"
+)
+
+// A flight is one send of calls to one node, in one pipeline.
+type flight struct {
+	l     *Locker
+	calls []*call
+	cmds  []redis.Cmder
+	node  redis.UniversalClient // nil: to be found
+	done  chan<- *call
+
+	sent   time.Duration
+	landed atomic.Bool // answered, or given up
+}
+
+// start sends the calls, one pipeline per node, from goroutines of its own.
+func (l *Locker) start(calls []*call, done chan<- *call) {
+	if _, ok := l.rdb.(*redis.ClusterClient); !ok {
+		go l.fly(&flight{l: l, calls: calls, node: l.rdb, done: done})
+		return
+	}
+	go l.spread(calls, done)
+}
+
+// spread sends calls to the nodes of their shards.
+func (l *Locker) spread(calls []*call, done chan<- *call) {
+	flights := make(map[redis.UniversalClient]*flight)
+	for _, c := range calls {
+		node, err := l.nodeOf(c.shard)
+		if err != nil || c.redirect { // alone
+			go l.fly(&flight{l: l, calls: []*call{c}, done: done})
+			continue
+		}
+		if flights[node] == nil {
+			flights[node] = &flight{l: l, node: node, done: done}
+		}
+		flights[node].calls = append(flights[node].calls, c)
+	}
+	for _, f := range flights {
+		go l.fly(f)
+	}
+}
+
+// nodeOf returns the client of the node that has a shard.
+func (l *Locker) nodeOf(shard int) (redis.UniversalClient, error) {
+	cluster, ok := l.rdb.(*redis.ClusterClient)
+	if !ok {
+		return l.rdb, nil
+	}
+	ctx, cancel := context.WithTimeout(l.dead, sendTime)
+	defer cancel()
+	return cluster.MasterForKey(ctx, l.shards[shard].keys[metaKey])
+}
+
+// fly sends calls until each is finished.
+func (l *Locker) fly(f *flight) {
+	for f != nil && f.prepare() {
+		if !f.transmit() {
+			return // the timer has taken over
+		}
+		f = f.land(nil)
+	}
+}
+
+// prepare finishes the calls whose time is over, and builds the commands of the
+// others. It returns whether there are any.
+func (f *flight) prepare() bool {
+	l := f.l
+	f.sent = l.now()
+	calls := make([]*call, 0, len(f.calls))
+	for _, c := range f.calls {
+		switch {
+		case c.state.Load() == callLeft, c.hopeless:
+			l.finish(c, f.done, c.err)
+		case c.until <= f.sent || l.dead.Err() != nil:
+			if c.err == nil {
+				c.err = context.DeadlineExceeded
+			}
+			l.finish(c, f.done, fmt.Errorf("%w: %w", ErrUnavailable, c.err))
+		default:
+			calls = append(calls, c)
+		}
+	}
+	f.calls = calls
+	if len(calls) == 0 {
+		return false
+	}
+	limit := f.sent + f.bound()
+	f.cmds = make([]redis.Cmder, len(calls))
+	var loaded []*script // by this pipeline
+	for i, c := range calls {
+		if c.began == 0 {
+			c.began = f.sent
+		}
+		source := c.load && !slices.Contains(loaded, c.script)
+		if source && !c.redirect {
+			loaded = append(loaded, c.script)
+		}
+		f.cmds[i] = l.command(c, limit, source)
+	}
+	return true
+}
+
+// bound is how long this send may take.
+func (f *flight) bound() time.Duration {
+	bound := sendTime
+	for _, c := range f.calls {
+		if c.bound > 0 {
+			bound = min(bound, c.bound)
+		}
+	}
+	return bound
+}
+
+// transmit sends the commands in one pipeline; their errors tell what came of
+// it. go-redis may take longer than the send's bound: then the flight goes on
+// without it, on the timer's goroutine, and transmit returns false in the end.
+func (f *flight) transmit() bool {
+	timer := time.AfterFunc(f.bound(), func() {
+		if f.landed.CompareAndSwap(false, true) {
+			f.l.fly(f.land(errSlow))
+		}
+	})
+	defer timer.Stop()
+	node, err := f.node, error(nil)
+	if f.calls[0].redirect {
+		node = f.l.rdb
+	} else if node == nil {
+		node, err = f.l.nodeOf(f.calls[0].shard)
+	}
+	switch {
+	case err != nil:
+		for _, cmd := range f.cmds {
+			cmd.SetErr(err)
+		}
+	case len(f.cmds) == 1:
+		_ = node.Process(f.l.dead, f.cmds[0])
+	default:
+		pipe := node.Pipeline()
+		for _, cmd := range f.cmds {
+			_ = pipe.Process(f.l.dead, cmd)
+		}
+		_, _ = pipe.Exec(f.l.dead)
+	}
+	return f.landed.CompareAndSwap(false, true)
+}
+
+// errSlow is what came of a send that was not answered within its bound.
+var errSlow = errors.New("no answer in time")
+
+// land finishes the calls that are answered or cannot be, and returns the
+// flight of the others; nil if there are none, or others fly on with them. With
+// slow, the commands are not looked at: go-redis still has them.
+func (f *flight) land(slow error) *flight {
+	l := f.l
+	received := l.now()
+	var again []*call
+	wait := false
+	for i, c := range f.calls {
+		verdict := verdictWait
+		if slow != nil {
+			verdict = l.judgeError(c, slow)
+		} else {
+			verdict = l.judge(c, f.cmds[i].(scriptCmd), f.sent, received)
+		}
+		if verdict == verdictFinal {
+			l.finish(c, f.done, c.err)
+			continue
+		}
+		wait = wait || verdict == verdictWait
+		again = append(again, c)
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	wait = l.initShards(again) || wait
+	next := &flight{l: l, calls: again, node: f.node, done: f.done}
+	if wait && !l.sleep(next.pause()) {
+		return next // to finish them
+	}
+	cluster, ok := l.rdb.(*redis.ClusterClient)
+	if !ok || !wait && !slices.ContainsFunc(again, func(c *call) bool { return c.redirect }) {
+		return next
+	}
+	cluster.ReloadState(l.dead) // their slots may be on other nodes by now
+	l.spread(again, f.done)
+	return nil
+}
+
+// pause is how long to wait before the next send.
+func (f *flight) pause() time.Duration {
+	var d time.Duration
+	for _, c := range f.calls {
+		if c.pause == nil {
+			c.pause = newPause()
+		}
+		d = max(d, c.pause.NextBackOff())
+	}
+	return d
+}
+
+// initShards sets up the shards of calls that found them new. It returns whether
+// that failed for now.
+func (l *Locker) initShards(calls []*call) (wait bool) {
+	done := make(map[int]error)
+	for _, c := range calls {
+		if !c.fresh {
+			continue
+		}
+		err, known := done[c.shard]
+		if !known {
+			err = l.initShard(c.shard)
+			done[c.shard] = err
+		}
+		c.err, c.fresh = err, err != nil
+		c.hopeless = err != nil && !errors.Is(err, ErrUnavailable)
+		wait = wait || err != nil && !c.hopeless
+	}
+	return wait
+}
+
+// newPause is the backoff between sends: 2 ms to 250 ms, without an end of its own.
+func newPause() backoff.BackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(2*time.Millisecond),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(250*time.Millisecond),
+		backoff.WithMaxElapsedTime(0))
+}
+
+func (l *Locker) sleep(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-l.dead.Done():
+		return false
+	}
+}
+
+// A scriptCmd is a command that go-redis must not send again by itself.
+type scriptCmd struct{ *redis.Cmd }
+
+// NoRetry tells go-redis so.
+func (scriptCmd) NoRetry() bool { return true }
+
+// command builds what is sent for c, with the script's source if source is
+// true. limit is until when this send may be executed.
+func (l *Locker) command(c *call, limit time.Duration, source bool) scriptCmd {
+	s := &l.shards[c.shard]
+	args := make([]any, 0, len(c.args)+len(c.names)+len(c.texts)+15)
+	if source {
+		args = append(args, "eval", c.script.source)
+	} else {
+		args = append(args, "evalsha", c.script.sha)
+	}
+	if c.script.local {
+		args = append(args, "1", s.keys[locksKey])
+		return scriptCmd{redis.NewCmd(context.Background(), append(args, c.args...)...)}
+	}
+	args = append(args, "6")
+	for i := range s.keys {
+		args = append(args, s.keys[i])
+	}
+	args = append(args, l.header[0], s.number, l.header[1], l.notAfter(c, limit), offerMillis, l.header[2])
+	args = append(args, c.args...)
+	for i := range c.names { // pointers, which need no memory of their own
+		args = append(args, &c.names[i])
+	}
+	for i := range c.texts {
+		args = append(args, &c.texts[i])
+	}
+	return scriptCmd{redis.NewCmd(context.Background(), args...)}
+}
+
+var offerMillis = strconv.FormatInt(int64(offerTime/time.Millisecond), 10)
+
+// notAfter returns the time after which this send must not be executed, and
+// notes it. While the server's clock is not known it is long past: the script
+// then only tells the time.
+func (l *Locker) notAfter(c *call, limit time.Duration) string {
+	if !c.once {
+		return "0"
+	}
+	at, known := l.shards[c.shard].clock.redis(min(limit, c.until))
+	if !known {
+		return "1"
+	}
+	c.limit = at
+	return strconv.FormatInt(at, 10)
+}
+
+type verdict uint8
+
+const (
+	verdictFinal verdict = iota // finished, with or without error
+	verdictAgain                // send again at once
+	verdictWait                 // send again after a pause
+)
+
+// judge looks at what came of one send of c.
+func (l *Locker) judge(c *call, cmd scriptCmd, sent, received time.Duration) verdict {
+	reply, err := cmd.Slice()
+	if err != nil {
+		return l.judgeError(c, err)
+	}
+	c.reply, c.sent = reply, sent
+	stamp, err := strconv.ParseInt(c.str(1), 10, 64)
+	if err != nil {
+		c.err = fmt.Errorf("%w: reply without time", ErrCorruptState)
+		return verdictFinal
+	}
+	c.stamp = stamp
+	l.shards[c.shard].clock.learn(sent, received, stamp)
+	switch status := c.str(0); status {
+	case "ok":
+		c.err = nil
+		return verdictFinal
+	case "late":
+		c.err = fmt.Errorf("executed too late: %w", context.DeadlineExceeded)
+		if c.late++; c.late > 3 {
+			return verdictWait
+		}
+		return verdictAgain
+	case "new":
+		c.fresh = true
+		return verdictAgain
+	case "shards":
+		c.err = fmt.Errorf("%w: Config.Shards is %d, but namespace %q has %q", ErrShardMismatch, l.cfg.Shards, l.cfg.Namespace, c.str(2))
+		return verdictFinal
+	default:
+		c.err = fmt.Errorf("%w: %s", ErrCorruptState, l.shards[c.shard].keys[metaKey])
+		return verdictFinal
+	}
+}
