@@ -45,7 +45,7 @@ fmt: ## gofmt everything in place
 	@gofmt -l -w .
 
 tidy: ## go mod tidy in every module
-	@find . -name go.mod -not -path './bin/*' -execdir go mod tidy \;
+	@find . -name go.mod -not -path './bin/*' -execdir go mod tidy -e \;
 
 tidy-check: ## what go mod tidy would change
 	@bash .ci/run tidy

@@ -169,17 +169,17 @@ func (f *flight) land(slow error) *flight {
 	var again []*call
 	wait := false
 	for i, c := range f.calls {
-		verdict := verdictWait
+		var v verdict
 		if slow != nil {
-			verdict = l.judgeError(c, slow)
+			v = l.judgeError(c, slow)
 		} else {
-			verdict = l.judge(c, f.cmds[i].(scriptCmd), f.sent, received)
+			v = l.judge(c, f.cmds[i].(scriptCmd), f.sent, received)
 		}
-		if verdict == verdictFinal {
+		if v == verdictFinal {
 			l.finish(c, f.done, c.err)
 			continue
 		}
-		wait = wait || verdict == verdictWait
+		wait = wait || v == verdictWait
 		again = append(again, c)
 	}
 	if len(again) == 0 {

@@ -107,8 +107,7 @@ func (s *session) try(ctx context.Context, claim lock.JobClaim) (granted lease, 
 			return backoff.Permanent(err)
 		}
 	}
-	forever := backoff.NewExponentialBackOff(backoff.WithMaxElapsedTime(0), backoff.WithMaxInterval(5*time.Second))
-	err = backoff.RetryNotify(once, backoff.WithContext(forever, ctx),
+	err = backoff.RetryNotify(once, backoff.WithContext(unavailable(), ctx),
 		func(err error, _ time.Duration) { s.trouble(err) })
 	if errors.Is(err, lock.ErrHeld) || errors.Is(err, lock.ErrTooEarly) {
 		s.look(lock.Look{Result: answer})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -22,12 +21,12 @@ import (
 func exampleLocker() (*lock.Locker, func()) {
 	server, err := miniredis.Run()
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	locker, err := lock.New(client, lock.Config{})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	return locker, func() {
 		_ = locker.Close()
@@ -43,7 +42,7 @@ func Example() {
 	defer stop()
 	reports, err := worker.New(locker, worker.Config{})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	job := worker.Job{Key: "report", Run: worker.Daily(time.Now())}
 	sendReport := func(ctx context.Context, a worker.Attempt) error {
@@ -67,20 +66,20 @@ func ExampleWorker_Acquire() {
 	defer stop()
 	migrations, err := worker.New(locker, worker.Config{MaxWait: worker.NoWait})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	ctx := context.Background()
 	job := worker.Job{Key: "migrate", Run: worker.Once("v42")}
 
 	grant, err := migrations.Acquire(ctx, job)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println("attempt", grant.Attempt().Number)
 	_, err = migrations.Acquire(ctx, job)
 	fmt.Println("meanwhile, held:", errors.Is(err, lock.ErrHeld))
 	if err := grant.Done(ctx); err != nil {
-		log.Fatal(err) // whoever is next works again: the fence keeps the data whole
+		panic(err) // whoever is next works again: the fence keeps the data whole
 	}
 	_, err = migrations.Acquire(ctx, job)
 	fmt.Println("afterwards, done:", errors.Is(err, worker.ErrDone))
@@ -104,7 +103,7 @@ func ExampleHandlers() {
 		},
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	outcome, err := w.Run(context.Background(), worker.Job{Key: "job"}, func(context.Context, worker.Attempt) error {
 		return errors.New("no luck")
@@ -129,7 +128,7 @@ func ExamplePermanent() {
 	defer stop()
 	w, err := worker.New(locker, worker.Config{})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	_, err = w.Run(context.Background(), worker.Job{Key: "import"}, func(context.Context, worker.Attempt) error {
 		return worker.Permanent(errors.New("file is damaged"))

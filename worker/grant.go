@@ -62,7 +62,7 @@ func (g *Grant) Context() context.Context { return g.ctx }
 // Done records that the job's run is done, and tells everybody who waits for it. If it fails after
 // what the work did has been committed elsewhere, the work will be repeated: hand the fence along.
 func (g *Grant) Done(ctx context.Context) error {
-	return g.settle(ctx, lock.Done, nil)
+	return g.settle(ctx, g.settlement(lock.Done, nil), nil)
 }
 
 // Fail records that the attempt failed, and why. Another may follow after Config.RetryDelay, unless this
@@ -71,17 +71,27 @@ func (g *Grant) Fail(ctx context.Context, cause error) error {
 	if cause == nil {
 		cause = errNoCause
 	}
-	return g.settle(ctx, lock.Failed, cause)
+	return g.settle(ctx, g.settlement(lock.Failed, cause), cause)
 }
 
 // GiveBack hands the job over at once, and the attempt does not count: its number is given out again.
 // Run does this when it is interrupted.
 func (g *Grant) GiveBack(ctx context.Context) error {
-	return g.settle(ctx, lock.Returned, nil)
+	return g.settle(ctx, g.settlement(lock.Returned, nil), nil)
+}
+
+// settlement is what there is to record of an attempt that ended so; cause is why it failed.
+func (g *Grant) settlement(end lock.End, cause error) lock.Settlement {
+	s := lock.Settlement{End: end, Retention: g.s.w.cfg.retention(g.s.job)}
+	if end == lock.Failed {
+		s.End, s.Delay = g.retry(cause)
+		s.Cause = causeText(cause)
+	}
+	return s
 }
 
 // settle ends the attempt, if that is still possible, and reports it. cause is why it failed.
-func (g *Grant) settle(ctx context.Context, end lock.End, cause error) error {
+func (g *Grant) settle(ctx context.Context, s lock.Settlement, cause error) error {
 	if ctx == nil {
 		return invalid("ctx is nil")
 	}
@@ -90,6 +100,10 @@ func (g *Grant) settle(ctx context.Context, end lock.End, cause error) error {
 		defer func() { <-g.turn }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+	end := s.End
+	if end == lock.Exhausted {
+		end = lock.Failed // to fail for good is to fail
 	}
 	switch {
 	case g.end == end:
@@ -101,24 +115,19 @@ func (g *Grant) settle(ctx context.Context, end lock.End, cause error) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	settlement := lock.Settlement{End: end, Retention: g.s.w.cfg.retention(g.s.job)}
-	if end == lock.Failed {
-		settlement.End, settlement.Delay = g.failure(cause)
-		settlement.Cause = causeText(cause)
-	}
-	if err := g.lease.Settle(ctx, settlement); err != nil {
+	if err := g.lease.Settle(ctx, s); err != nil {
 		if errors.Is(err, lock.ErrLeaseLost) {
 			g.lost()
 		}
 		return err
 	}
 	g.end = end
-	g.settled(settlement, cause)
+	g.settled(s, cause)
 	return nil
 }
 
-// failure says how a failed attempt ends, and how long no other may start.
-func (g *Grant) failure(cause error) (lock.End, time.Duration) {
+// retry says how a failed attempt ends, and how long no other may start.
+func (g *Grant) retry(cause error) (lock.End, time.Duration) {
 	if isPermanent(cause) {
 		return lock.Exhausted, 0
 	}

@@ -55,3 +55,13 @@ func isPermanent(err error) bool {
 	var permanent *backoff.PermanentError
 	return errors.As(err, &permanent)
 }
+
+// unavailable is how often a call is repeated that Redis cannot serve now, as long as its context lasts.
+func unavailable() backoff.BackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(50*time.Millisecond),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxInterval(5*time.Second),
+		backoff.WithMaxElapsedTime(0),
+	)
+}

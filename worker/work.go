@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/lockingworker/lockingworker/lock"
 )
 
@@ -26,9 +28,7 @@ func (g *Grant) perform(ctx context.Context, work Func) error {
 func (g *Grant) conclude(ctx context.Context, err error) (Outcome, error) {
 	end, err := g.judge(ctx, err)
 	g.stopClock()
-	release, cancel := g.releaseContext(ctx)
-	defer cancel()
-	if failure := g.settle(release, end, err); failure != nil {
+	if failure := g.record(ctx, end, err); failure != nil {
 		return g.unsettled(ctx, end, err, failure)
 	}
 	switch {
@@ -78,6 +78,21 @@ func timedOut(err error) error {
 	default:
 		return fmt.Errorf("%w: %w", ErrWorkTimeout, err)
 	}
+}
+
+// record settles the attempt, and tries again while Redis cannot do it now.
+func (g *Grant) record(ctx context.Context, end lock.End, cause error) (failure error) {
+	release, cancel := g.releaseContext(ctx)
+	defer cancel()
+	settlement := g.settlement(end, cause)
+	_ = backoff.RetryNotify(func() error {
+		failure = g.settle(release, settlement, cause)
+		if errors.Is(failure, lock.ErrUnavailable) || errors.Is(failure, lock.ErrOutcomeUnknown) {
+			return failure
+		}
+		return nil
+	}, backoff.WithContext(unavailable(), release), func(err error, _ time.Duration) { g.s.trouble(err) })
+	return failure
 }
 
 // unsettled is what becomes of an attempt whose end could not be recorded, for the reason failure. Its
