@@ -122,13 +122,22 @@ func leave(calls []*call) {
 // outcome returns what a call came to, for its caller: nil if it was answered.
 func (l *Locker) outcome(ctx context.Context, c *call) error {
 	if c.state.Load() != callLeft {
-		if c.err != nil && ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", context.Cause(ctx), c.err)
+		if cause := ended(ctx); c.err != nil && cause != nil {
+			return fmt.Errorf("%w: %w", cause, c.err)
 		}
 		return c.err
 	}
 	if l.closing.Err() != nil {
 		return ErrClosed
+	}
+	return context.Cause(ctx)
+}
+
+// ended returns why a context has ended, or is about to: a call's own time, taken
+// from the same deadline, may be over a moment before the context's timer.
+func ended(ctx context.Context) error {
+	if d, ok := ctx.Deadline(); ok && ctx.Err() == nil && time.Until(d) < time.Millisecond {
+		return context.DeadlineExceeded
 	}
 	return context.Cause(ctx)
 }

@@ -80,18 +80,23 @@ func timedOut(err error) error {
 	}
 }
 
-// record settles the attempt, and tries again while Redis cannot do it now.
+// record settles the attempt, and tries again while Redis cannot do it now: out of memory, say. Once it
+// is not known whether a send was executed, only an answer can tell.
 func (g *Grant) record(ctx context.Context, end lock.End, cause error) (failure error) {
 	release, cancel := g.releaseContext(ctx)
 	defer cancel()
-	settlement := g.settlement(end, cause)
+	settlement, unknown := g.settlement(end, cause), false
 	_ = backoff.RetryNotify(func() error {
 		failure = g.settle(release, settlement, cause)
-		if errors.Is(failure, lock.ErrUnavailable) || errors.Is(failure, lock.ErrOutcomeUnknown) {
+		unknown = unknown || errors.Is(failure, lock.ErrOutcomeUnknown)
+		if errors.Is(failure, lock.ErrUnavailable) {
 			return failure
 		}
 		return nil
 	}, backoff.WithContext(unavailable(), release), func(err error, _ time.Duration) { g.s.trouble(err) })
+	if unknown && errors.Is(failure, lock.ErrUnavailable) && !errors.Is(failure, lock.ErrOutcomeUnknown) {
+		failure = fmt.Errorf("%w: %w", lock.ErrOutcomeUnknown, failure)
+	}
 	return failure
 }
 

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -356,7 +357,12 @@ func TestSettlementThatFails(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := attempt(1)
-				l.settle = func(context.Context, lock.Settlement) error { return tt.settle }
+				l.settle = func(ctx context.Context, _ lock.Settlement) error {
+					if tt.settle == lock.ErrUnavailable {
+						<-ctx.Done() // so long the Locker tries
+					}
+					return tt.settle
+				}
 				script := []step{grants(l)}
 				if tt.next != nil {
 					script = append(script, tt.next)
@@ -382,6 +388,69 @@ func TestSettlementThatFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What Redis refuses for now, as when it is out of memory, is tried again while the lease lasts.
+func TestSettlementIsTriedAgain(t *testing.T) {
+	maybe := fmt.Errorf("%w: %w", lock.ErrOutcomeUnknown, lock.ErrUnavailable)
+	tests := []struct {
+		name     string
+		failures []error // of settling #1
+		done     bool    // recorded after that; otherwise the lease is lost
+		calls    []string
+	}{
+		{"until it is recorded", []error{lock.ErrUnavailable, maybe}, true,
+			[]string{"acquired #1", "error: lock: redis unavailable", "error: lock: outcome unknown: lock: redis unavailable",
+				"done #1", "result completed 1"}},
+		{"until the lease is lost", []error{lock.ErrUnavailable, lock.ErrLeaseLost}, false,
+			[]string{"acquired #1", "error: lock: redis unavailable", "lost #1", "acquired #2", "done #2", "result completed 2"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := attempt(1)
+				l.settle = func(context.Context, lock.Settlement) error {
+					if n := len(l.settled); n <= len(tt.failures) {
+						return tt.failures[n-1]
+					}
+					return nil
+				}
+				script := []step{grants(l)}
+				if !tt.done {
+					script = append(script, grants(attempt(2)))
+				}
+				w, _, c := newFake(t, Config{}, script...)
+				if outcome, err := w.Run(t.Context(), testJob, succeed); outcome != Completed || err != nil {
+					t.Errorf("Run = %v, %v", outcome, err)
+				}
+				wantCalls(t, c, tt.calls...)
+			})
+		})
+	}
+}
+
+func TestUnknownStaysUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		l := attempt(1)
+		l.settle = func(ctx context.Context, _ lock.Settlement) error {
+			if len(l.settled) == 1 {
+				return fmt.Errorf("%w: %w", lock.ErrOutcomeUnknown, lock.ErrUnavailable)
+			}
+			<-ctx.Done()
+			return lock.ErrUnavailable // this one was not sent, but the first may have arrived
+		}
+		w, f, _ := newFake(t, Config{}, grants(l))
+		f.record = func(lock.JobID) (lock.JobInfo, error) { return lock.JobInfo{}, lock.ErrUnavailable }
+		outcome, err := w.Run(ctx, testJob, func(context.Context, Attempt) error {
+			cancel()
+			return nil
+		})
+		if outcome != Interrupted {
+			t.Errorf("outcome %v", outcome)
+		}
+		wantIs(t, err, context.Canceled, lock.ErrOutcomeUnknown)
+	})
 }
 
 func TestInterruptedWithUnknownOutcomeSaysSo(t *testing.T) {

@@ -73,6 +73,9 @@ func main() {
 	os.Exit(runCluster(flags, *set))
 }
 
+// showSeed is a seed with which two attempts fail and the third succeeds, so that a first run shows both.
+const showSeed = 4
+
 func newFlags() (*flag.FlagSet, *settings) {
 	set := &settings{status: status.Verbose}
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
@@ -84,7 +87,7 @@ func newFlags() (*flag.FlagSet, *settings) {
 	flags.Var(&set.status, "status", "which status messages to show: silent, normal or verbose")
 	flags.StringVar(&set.redis, "redis", os.Getenv("REDIS_URL"), "`URL` of a Redis; without it, and without REDIS_URL, one is started")
 	flags.StringVar(&set.key, "key", "", "`name` of the job; a new one if it is empty")
-	flags.Uint64Var(&set.seed, "seed", 0, "which attempts succeed follows from this `number`; a new one if it is not given")
+	flags.Uint64Var(&set.seed, "seed", showSeed, "which attempts succeed follows from this `number`; 0: a new one")
 	flags.DurationVar(&set.work, "work", 50*time.Millisecond, "how long an attempt works")
 	flags.Lookup("redis").DefValue = "" // the help shows no password
 	return flags, set
@@ -93,14 +96,16 @@ func newFlags() (*flag.FlagSet, *settings) {
 // draw sets what is drawn once for all workers, as if it had been given.
 func draw(flags *flag.FlagSet) {
 	drawn := map[string]string{
-		"key":  "cluster-" + rand.Text()[:8],
-		"seed": strconv.FormatUint(mathrand.Uint64(), 10),
+		"key": "cluster-" + rand.Text()[:8],
 	}
 	flags.Visit(func(f *flag.Flag) {
 		if f.Value.String() != "" {
 			delete(drawn, f.Name)
 		}
 	})
+	if f := flags.Lookup("seed"); f.Value.String() == "0" {
+		drawn["seed"] = strconv.FormatUint(mathrand.Uint64(), 10)
+	}
 	for name, value := range drawn {
 		_ = flags.Set(name, value) // never fails: these are values of their types
 	}
