@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 )
 
 // collections locks and unlocks collections of 1,000 resources, one after another, from one goroutine. Libraries without
@@ -13,11 +13,11 @@ func collections(ctx context.Context, b *bench, id string) error {
 		return err
 	}
 	b.report.atLeast(id, "resources a second, as a multiple of the unsafe pipeline's", 0.7,
-		b.report.ratio(id, size(1000), "resources", nameOurs, nameUnsafe))
+		b.report.ratio(id, size(1000), "resources", nameUnsafe))
 	return nil
 }
 
-func size(n int) string { return fmt.Sprintf("%d", n) }
+func size(n int) string { return strconv.Itoa(n) }
 
 func collectionsOf(ctx context.Context, b *bench, id string, n int, libs []library) error {
 	keys := resources(n)

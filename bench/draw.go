@@ -51,7 +51,7 @@ func (r *report) draw(path string) error {
 	for i, p := range row {
 		p.Draw(tiles.At(page, i, 0))
 	}
-	f, err := os.Create(path)
+	f, err := os.Create(filepath.Clean(path))
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func expiriesOf(ctx context.Context, b *bench, id string, held int) error {
 		now := time.Now()
 		switch at, known := expires[e.Resource]; {
 		case e.Kind == lock.EventMissed:
-			b.report.breaks(id, "events were missed")
+			b.report.breaksf(id, "events were missed")
 		case known:
 			lags = append(lags, now.Sub(at))
 		}
@@ -102,7 +102,7 @@ func expiriesOf(ctx context.Context, b *bench, id string, held int) error {
 	}
 	took := time.Since(idle)
 	if len(lags) < len(expires) {
-		b.report.breaks(id, "%d of %d expiries were not told", len(expires)-len(lags), len(expires))
+		b.report.breaksf(id, "%d of %d expiries were not told", len(expires)-len(lags), len(expires))
 	}
 	r := b.report
 	r.add(id, size(held), "expire event p50", "ms", nameOurs, millis(quantile(lags, 0.5)))

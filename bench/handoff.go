@@ -20,7 +20,7 @@ func handOffs(ctx context.Context, b *bench, id string) error {
 		}
 	}
 	r := b.report
-	r.atMost(id, "gap p50 at 20, as a multiple of rueidislock's", 0.8, r.ratio(id, size(20), gapP50, nameOurs, nameRueidislock))
+	r.atMost(id, "gap p50 at 20, as a multiple of rueidislock's", 0.8, r.ratio(id, size(20), gapP50, nameRueidislock))
 	r.atMost(id, "gap p99 at 100, ms", 2, r.median(id, size(100), gapP99, nameOurs)/1000)
 	r.atMost(id, "gap p99 at 1,000, ms", 3, r.median(id, size(1000), gapP99, nameOurs)/1000)
 	r.atMost(id, "commands at 1,000, as a multiple of those at 20", 1.2,
@@ -52,7 +52,7 @@ func handOffsOf(ctx context.Context, b *bench, id string, n int, libs []library)
 		r.add(id, size(n), moved, "%", l.name, 100*float64(len(c.gaps))/float64(c.counted))
 		r.add(id, size(n), stuck, "lockers", l.name, float64(c.stuck))
 		if l.name == nameOurs && c.stuck > 0 {
-			r.breaks(id, "%d of %d lockers never got the lock", c.stuck, n)
+			r.breaksf(id, "%d of %d lockers never got the lock", c.stuck, n)
 		}
 		return nil
 	})

@@ -119,7 +119,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err := <-done; err != nil {
 		return err
 	}
-	if err := b.report.print(os.Stdout); err != nil {
+	if err := b.report.printTo(os.Stdout); err != nil {
 		return err
 	}
 	if o.json != "" {
@@ -128,7 +128,7 @@ func run(ctx context.Context, o options) (err error) {
 		}
 	}
 	if o.markdown != "" {
-		if err := os.WriteFile(o.markdown, []byte(b.report.markdown()), 0o644); err != nil {
+		if err := os.WriteFile(o.markdown, []byte(b.report.markdown()), 0o600); err != nil {
 			return err
 		}
 	}

@@ -18,39 +18,47 @@ func onCluster(ctx context.Context, b *bench, id string) error {
 		libs := b.among(nameOurs, nameUnsafe)
 		for i := range libs {
 			l := libs[(i+round)%len(libs)]
-			if err := b.cluster.empty(ctx); err != nil {
+			if err := onClusterOf(ctx, b, id, l, keys); err != nil {
 				return err
 			}
-			trips := newTripCounter()
-			rdb := b.cluster.client(trips.dial)
-			var c client = plain{rdb, place{}}
-			if l.name == nameOurs {
-				locker, err := lock.New(rdb, lock.Config{Owner: owner}) // the default namespace, and its default shards
-				if err != nil {
-					return err
-				}
-				defer func() { _ = locker.Close() }()
-				if err := spread(ctx, b, id, trips, locker, keys); err != nil {
-					return err
-				}
-				c = onClusterOurs{&ours{locker: locker}, rdb}
-			}
-			cycle := func() error { return c.collection(ctx, keys) }
-			if _, _, err := repeat(ctx, b.span()/4, cycle); err != nil {
-				return err
-			}
-			times, took, err := repeat(ctx, b.span(), cycle)
-			if err != nil {
-				return err
-			}
-			c.close()
-			b.report.add(id, size(n), "resources", "1/s", l.name, float64(times*n)/took.Seconds())
 		}
 	}
 	r := b.report
-	r.atLeast(id, "resources a second, as a multiple of the unsafe pipeline's", 0.5, r.ratio(id, size(n), "resources", nameOurs, nameUnsafe))
-	r.atMost(id, "round trips to a node for a TryLock, at most", 1, r.most(id, size(n), "round trips to a node", nameOurs))
-	r.atMost(id, "a node's share, away from a third, %", 25, r.most(id, size(n), "away from a third", nameOurs))
+	r.atLeast(id, "resources a second, as a multiple of the unsafe pipeline's", 0.5, r.ratio(id, size(n), "resources", nameUnsafe))
+	r.atMost(id, "round trips to a node for a TryLock, at most", 1, r.most(id, size(n), "round trips to a node"))
+	r.atMost(id, "a node's share, away from a third, %", 25, r.most(id, size(n), "away from a third"))
+	return nil
+}
+
+// onClusterOf measures one library, once.
+func onClusterOf(ctx context.Context, b *bench, id string, l library, keys []string) error {
+	if err := b.cluster.empty(ctx); err != nil {
+		return err
+	}
+	trips := newTripCounter()
+	rdb := b.cluster.client(trips.dial)
+	var c client = plain{rdb, place{}}
+	if l.name == nameOurs {
+		locker, err := lock.New(rdb, lock.Config{Owner: owner}) // the default namespace, and its default shards
+		if err != nil {
+			return err
+		}
+		defer func() { _ = locker.Close() }()
+		if err := spread(ctx, b, id, trips, locker, keys); err != nil {
+			return err
+		}
+		c = onClusterOurs{&ours{locker: locker}, rdb}
+	}
+	cycle := func() error { return c.collection(ctx, keys) }
+	if _, _, err := repeat(ctx, b.span()/4, cycle); err != nil {
+		return err
+	}
+	times, took, err := repeat(ctx, b.span(), cycle)
+	if err != nil {
+		return err
+	}
+	c.close()
+	b.report.add(id, size(len(keys)), "resources", "1/s", l.name, float64(times*len(keys))/took.Seconds())
 	return nil
 }
 

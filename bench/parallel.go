@@ -53,6 +53,6 @@ func parallel(ctx context.Context, b *bench, id string) error {
 		return err
 	}
 	b.report.atLeast(id, "lock + unlock a second, as a multiple of rueidislock's", 2.5,
-		b.report.ratio(id, size(goroutines), "lock + unlock", nameOurs, nameRueidislock))
+		b.report.ratio(id, size(goroutines), "lock + unlock", nameRueidislock))
 	return nil
 }

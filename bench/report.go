@@ -99,17 +99,17 @@ func (r *report) median(scenario, size, metric, contender string) float64 {
 	return math.NaN()
 }
 
-// most returns the largest round of a measure, or NaN if it was not taken.
-func (r *report) most(scenario, size, metric, contender string) float64 {
-	if m := r.find(scenario, size, metric, contender); m != nil {
+// most returns the largest round of a measure of ours, or NaN if it was not taken.
+func (r *report) most(scenario, size, metric string) float64 {
+	if m := r.find(scenario, size, metric, nameOurs); m != nil {
 		return slices.Max(m.Rounds)
 	}
 	return math.NaN()
 }
 
-// ratio compares the medians of two contenders.
-func (r *report) ratio(scenario, size, metric, of, to string) float64 {
-	return r.median(scenario, size, metric, of) / r.median(scenario, size, metric, to)
+// ratio compares our median to that of another contender.
+func (r *report) ratio(scenario, size, metric, to string) float64 {
+	return r.median(scenario, size, metric, nameOurs) / r.median(scenario, size, metric, to)
 }
 
 // atMost notes a target. One whose measures were not taken is left out.
@@ -128,8 +128,8 @@ func (r *report) target(scenario, what, must string, is float64, met bool) {
 	}
 }
 
-// breaks notes what is wrong whatever the numbers are, such as a lost lease.
-func (r *report) breaks(scenario, format string, args ...any) {
+// breaksf notes what is wrong whatever the numbers are, such as a lost lease.
+func (r *report) breaksf(scenario, format string, args ...any) {
 	r.Broken = append(r.Broken, "scenario "+scenario+": "+fmt.Sprintf(format, args...))
 }
 
@@ -140,8 +140,8 @@ func (r *report) broken() error {
 	return errors.New(strings.Join(r.Broken, "\n"))
 }
 
-// print writes a table for each scenario, and one of the targets.
-func (r *report) print(w io.Writer) error {
+// printTo writes a table for each scenario, and one of the targets.
+func (r *report) printTo(w io.Writer) error {
 	fmt.Fprintf(w, "%s; %s; redis-server %s; %s; medians of %d rounds\n", r.Date.Format(time.DateOnly), r.Machine, r.Redis, r.Go, r.Rounds)
 	if r.Quick {
 		fmt.Fprintln(w, "quick: too short to mean anything")
@@ -226,5 +226,5 @@ func (r *report) writeJSON(path string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(data, '\n'), 0o644)
+	return os.WriteFile(path, append(data, '\n'), 0o600)
 }

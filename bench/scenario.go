@@ -66,7 +66,7 @@ func (b *bench) among(names ...string) []library {
 
 // alternate calls f for each library in each round; each round begins with another library. The server is emptied before.
 func (b *bench) alternate(ctx context.Context, libs []library, f func(library) error) error {
-	for round := range b.options.rounds {
+	for round := range b.rounds {
 		for i := range libs {
 			l := libs[(i+round)%len(libs)]
 			if err := b.server.empty(ctx); err != nil {

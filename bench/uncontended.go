@@ -41,6 +41,6 @@ func uncontended(ctx context.Context, b *bench, id string) error {
 		return err
 	}
 	b.report.atMost(id, "lock + unlock p50, as a multiple of redislock's", 1.1,
-		b.report.ratio(id, "", "lock + unlock p50", nameOurs, nameRedislock))
+		b.report.ratio(id, "", "lock + unlock p50", nameRedislock))
 	return nil
 }

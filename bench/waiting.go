@@ -67,7 +67,7 @@ func waiting(ctx context.Context, b *bench, id string) error {
 	stop()
 	close(errs)
 	for err := range errs {
-		b.report.breaks(id, "a waiter ended with %v while the lock was held", err)
+		b.report.breaksf(id, "a waiter ended with %v while the lock was held", err)
 	}
 	return release(ctx)
 }

@@ -62,14 +62,22 @@ func (c *cluster) memberWith(client redis.UniversalClient, owner string, cfg wor
 	cfg.StatusLevel = status.Verbose
 	cfg.Handlers = worker.Handlers{
 		OnStatus: m.status.Record,
-		OnLocked: func(_ worker.Job, holder string) { m.waits <- holder },
-		OnError:  func(_ worker.Job, err error) { m.trouble <- err },
+		OnLocked: func(_ worker.Job, holder string) { offer(m.waits, holder) },
+		OnError:  func(_ worker.Job, err error) { offer(m.trouble, err) },
 	}
 	m.Worker, err = worker.New(locker, cfg)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	return m
+}
+
+// offer never blocks: a handler that did would keep its Run for ever.
+func offer[T any](to chan<- T, v T) {
+	select {
+	case to <- v:
+	default:
+	}
 }
 
 // returned is what a Run returned.
@@ -97,7 +105,11 @@ type work struct {
 func newWork() *work { return &work{make(chan worker.Attempt), make(chan error)} }
 
 func (w *work) f(ctx context.Context, a worker.Attempt) error {
-	w.begun <- a
+	select {
+	case w.begun <- a:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	select {
 	case err := <-w.end:
 		return err
@@ -360,9 +372,10 @@ func TestDelayAfterFailureIsKept(t *testing.T) {
 }
 
 func TestDeadWorkerIsReplaced(t *testing.T) {
+	t.Parallel() // it lasts as long as a lease, which is long enough to be renewed on a busy machine
 	c := newCluster(t)
 	ctx := bounded(t)
-	short := worker.Config{TTL: 100 * time.Millisecond}
+	short := worker.Config{TTL: time.Second}
 	a, b := c.member("a", short), c.member("b", short)
 	w := newWork()
 	endA := a.run(ctx, job, w.f)
@@ -387,15 +400,16 @@ func TestDeadWorkerIsReplaced(t *testing.T) {
 }
 
 func TestLeaseIsRenewedWhileTheWorkRuns(t *testing.T) {
+	t.Parallel() // as above
 	c := newCluster(t)
 	ctx := bounded(t)
-	short := worker.Config{TTL: 60 * time.Millisecond}
+	short := worker.Config{TTL: time.Second}
 	a, b := c.member("a", short), c.member("b", short)
 	w := newWork()
 	endA := a.run(ctx, job, w.f)
 	receive(t, w.begun)
 	endB := b.run(ctx, job, never)
-	for range 5 { // b looks again when the lease would be over
+	for range 2 { // b looks again when the lease would be over
 		if _, err := b.status.Wait(ctx, status.KindChecking); err != nil {
 			t.Fatal(err)
 		}
