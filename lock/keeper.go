@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -151,7 +152,7 @@ func (k *keeper) drop(le *Lease) bool {
 }
 
 func (k *keeper) lost(le *Lease) {
-	k.l.cfg.Logger.Warn("lock: lease lost", zap.String("resource", le.resource), zap.String("owner", le.owner), zap.Int64("fence", le.fence))
+	k.l.cfg.Logger.Warn("lock: lease lost", zap.String("resource", le.resource), zap.String("owner", le.owner), zap.String("fence", strconv.FormatInt(le.fence, 10)))
 	k.l.observe(Event{Kind: EventLost, Resource: le.resource, Owner: le.owner, Fence: le.fence, Held: k.l.now() - le.began, Err: ErrLeaseLost})
 }
 

@@ -96,6 +96,9 @@ func (l *Locker) Close() error {
 	return nil
 }
 
+// Owner returns who this Locker is where a claim names nobody: Config.Owner.
+func (l *Locker) Owner() string { return l.cfg.Owner }
+
 // Stats tells what the Locker is busy with now.
 func (l *Locker) Stats() Stats {
 	leases, lag := l.keeper.stats()

@@ -142,7 +142,6 @@ func (s *session) granted(work context.Context, l lease) *Grant {
 	grant := l.Grant()
 	a := Attempt{Job: s.job, Number: l.Job().Attempt, Max: s.w.cfg.MaxAttempts, Fence: grant.Fence}
 	s.mu.Lock()
-	s.owner = grant.Owner
 	s.holder, s.last, s.failure, s.pending = nil, a, nil, nil
 	s.emit(s.progress.granted(l.Job()))
 	s.mu.Unlock()

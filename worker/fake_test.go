@@ -242,7 +242,7 @@ func newFake(t *testing.T, cfg Config, script ...step) (*Worker, *fakeJobs, *cal
 			t.Errorf("%d steps were not taken", len(f.script))
 		}
 	})
-	return &Worker{cfg: cfg, jobs: f}, f, c
+	return &Worker{cfg: cfg, jobs: f, owner: "me"}, f, c
 }
 
 func wantCalls(t *testing.T, c *calls, want ...string) {

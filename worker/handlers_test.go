@@ -79,11 +79,14 @@ func TestOnlyStatusEventsAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const looks = maxWaiting + 10
 		w, _, c := newFake(t, Config{}, func(ctx context.Context, claim lock.JobClaim) (lease, lock.JobResult, error) {
+			claim.OnLook(lock.Look{Result: held("other", record(lock.JobRunning, "other", 1))})
+			synctest.Wait() // OnLocked blocks
 			for range looks {
 				claim.OnLook(lock.Look{Err: lock.ErrUnavailable})
 			}
-			return grants(attempt(1))(ctx, claim)
+			return grants(attempt(2))(ctx, claim)
 		})
+		w.cfg.Handlers.OnLocked = func(Job, string) { time.Sleep(time.Minute) }
 		if _, err := w.Run(t.Context(), testJob, succeed); err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,6 @@ type session struct {
 	mu       sync.Mutex // looks come on the Locker's goroutines
 	progress progress
 	patience *patience // while a claim waits
-	owner    string    // under which this worker claims, once a grant told it
 	holder   *holder   // whom OnLocked was told of last
 	last     Attempt   // the last grant; zero if there was none
 	failure  error     // why that attempt failed, if that is recorded
@@ -117,7 +116,7 @@ func (s *session) emit(events []status.Event) {
 func (s *session) complete(event status.Event) status.Event {
 	event.Time = time.Now()
 	event.Level = event.Kind.Level()
-	event.Key, event.Run, event.Worker = s.job.Key, s.job.Run.Name, s.owner
+	event.Key, event.Run, event.Worker = s.job.Key, s.job.Run.Name, s.w.owner
 	event.Max = s.w.cfg.MaxAttempts
 	return event
 }

@@ -10,8 +10,9 @@ import (
 // Worker does jobs with other workers, one of them each. Its methods may be called from several
 // goroutines at once.
 type Worker struct {
-	cfg  Config
-	jobs jobs
+	cfg   Config
+	jobs  jobs
+	owner string // under which it claims: the Locker's
 }
 
 // New makes a Worker for one kind of work; any number of them share a Locker. It sends nothing. All that
@@ -24,7 +25,7 @@ func New(l *lock.Locker, cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{cfg: cfg, jobs: lockJobs{l.Jobs()}}, nil
+	return &Worker{cfg: cfg, jobs: lockJobs{l.Jobs()}, owner: l.Owner()}, nil
 }
 
 // Run has the job done: by this worker, or by another one that is at it or was before. It waits for the
