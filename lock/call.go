@@ -17,6 +17,9 @@ const (
 	giveUp = 30 * time.Second
 	// offerTime is how long an offer stands (P).
 	offerTime = time.Second
+	// probeTime is after which time the oldest waiter claims again: soon enough to
+	// find an offer that it was not told of before that lapses.
+	probeTime = offerTime * 4 / 5
 )
 
 // A call is one script call for one shard. It is sent until it is answered, its

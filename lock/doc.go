@@ -115,7 +115,7 @@
 // Messages make this fast; they are not needed for it to be right. If none
 // comes, a waiter claims again after
 //
-//	min(remaining, P) + rank × step + jitter
+//	min(remaining, 0.8 P) + rank × step + jitter
 //
 // where remaining is the rest of the holder's lease, of an offer or of a delay,
 // as last told, rank is how many of the same run stand before it, and step is

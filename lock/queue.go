@@ -347,10 +347,10 @@ func failed(cl *claimant, err error) answer {
 }
 
 // delay tells when to claim again if no message comes: when the way is free, at
-// most offerTime, and later by a step for each waiter before this one, so that a
+// most probeTime, and later by a step for each waiter before this one, so that a
 // crowd does not come at once.
 func delay(a answer) time.Duration {
-	d := min(a.left+time.Millisecond, offerTime) + time.Duration(a.rank)*step
+	d := min(a.left+time.Millisecond, probeTime) + time.Duration(a.rank)*step
 	if a.rank == 0 {
 		return d + rand.N(5*time.Millisecond)
 	}
