@@ -55,7 +55,15 @@ type call struct {
 	hopeless   bool // it cannot succeed: err says why
 	fresh      bool // its shard is to be set up before the next send
 
-	state atomic.Int32 // waiting for its answer, answered, or left by its caller
+	trouble atomic.Pointer[error] // what the last send came to, for a caller who leaves
+	state   atomic.Int32          // waiting for its answer, answered, or left by its caller
+}
+
+// follows tells whether a grant was made after the first send of a call that was
+// not answered, as far as the clocks tell.
+func (c *call) follows(fence int64) bool {
+	since, known := c.args[0].(int64)
+	return !known || fence/1000 >= since
 }
 
 // mayHaveGranted tells whether a claim may have got what its caller was not told of.
@@ -87,7 +95,7 @@ func (l *Locker) exec(ctx context.Context, calls ...*call) {
 func (l *Locker) execUntil(ctx, closing context.Context, calls []*call) {
 	until := l.now() + giveUp
 	if d, ok := ctx.Deadline(); ok {
-		until = min(until, l.now()+time.Until(d))
+		until = l.now() + min(time.Until(d), giveUp)
 	}
 	for _, c := range calls {
 		if c.until == 0 || c.until > until {
@@ -132,6 +140,9 @@ func (l *Locker) outcome(ctx context.Context, c *call) error {
 	}
 	if l.closing.Err() != nil {
 		return ErrClosed
+	}
+	if trouble := c.trouble.Load(); trouble != nil {
+		return fmt.Errorf("%w: %w: %w", context.Cause(ctx), ErrUnavailable, *trouble)
 	}
 	return context.Cause(ctx)
 }

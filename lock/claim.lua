@@ -42,11 +42,17 @@ local function count(j, grant)
   return grant
 end
 
+local outdated = {} -- records whose retention is over
+
 -- claim decides one claim. It returns status, entry, record and rank.
 local function claim(i, r, place, tail, max, retention)
   local v, rec = found[i], records[i]
   local nonce, lease, owner = sub(tail, 4, 14), sub(tail, 15, 28), sub(tail, 29)
   local j = rec and parse(rec)
+  if j and forgotten(place, j.state) then
+    j, rec = nil, nil
+    outdated[place], runs[place] = true, {'a', 0}
+  end
   local offered = waiter and offeredTo(v, place, waiter)
   local arrival = offered and arrivalIn(offered) or waiter and waited() and arrivalOf(place, waiter)
 
@@ -82,7 +88,13 @@ local function claim(i, r, place, tail, max, retention)
   local kind, entry, gone, n = open(r, v, nonce, place, waiter)
   if kind == 'own' then return 'granted', entry, rec end
   if kind == 'bad' then return 'bad' end
-  if kind == 'held' then return 'held', entry, rec, stay() end
+  if kind == 'held' then
+    if waiter and j and j.state == 'x' then -- its maximum is larger: may be offered the lock again
+      j.state = 'f'
+      rec = putJob(place, j)
+    end
+    return 'held', entry, rec, stay()
+  end
 
   if arrival and gone[memberOf(place, waiter, arrival)] then arrival = false end -- its offer lapsed: to the tail
   local nb = j and notBefore(j.nb, nil, nil, nil, nil, j.ended)
@@ -129,6 +141,10 @@ for i, r in ipairs(names) do
   local status, entry, rec, rank = claim(i, r, places[i], tails[i], tonumber(maxima[i]), retentions[i])
   add(out, status, entry or '')
   add(out, rec or '', tostring(rank or 0))
+  if outdated[places[i]] and status ~= 'granted' then
+    add(delJob, places[i])
+    add(delKept, places[i])
+  end
 end
 if grants > 0 then -- each clears away more than it adds
   sweep(num(2 * grants + 1), mine)

@@ -184,6 +184,14 @@ local function notBefore(nb, _, _, _, _, ended)
   return ended > now and now + (tonumber(nb) - ended) or tonumber(nb)
 end
 
+-- forgotten tells whether the retention of a run that nobody holds is over: then
+-- its record is as good as gone.
+local function forgotten(place, state)
+  if state == 'r' then return false end
+  local till = redis.call('ZSCORE', RETENTION, place)
+  return till and find(till, '^%d') and tonumber(till) <= now
+end
+
 -- State and not-before of the runs that were read, by place.
 local runs = {}
 local function runOf(place)
@@ -191,6 +199,7 @@ local function runOf(place)
   if not run then
     local rec = redis.call('HGET', JOBS, place) or ''
     local s, nb, _, _, _, _, at = match(rec, RECORD)
+    if s and find(s, '[dxp]') and forgotten(place, s) then s = nil end
     run = {s or 'a', s and notBefore(nb, match(rec, GRANT, at)) or 0}
     runs[place] = run
   end

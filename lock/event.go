@@ -38,9 +38,9 @@ type Event struct {
 	Kind     EventKind
 	Resource string
 	Owner    string
-	Fence    int64
+	Fence    int64         `json:",string"`
 	Wait     time.Duration // own EventLock: how long the claim took, waiting included
-	Held     time.Duration // own EventUnlock and EventLost: how long the lease was kept
+	Held     time.Duration // own EventUnlock and EventLost of a kept lease: how long it was kept
 	Job      *JobInfo      // EventJob
 	Err      error         // EventError and EventLost
 }

@@ -104,14 +104,6 @@ func contendJob(ctx context.Context, l *lock.Locker, clock *redis.Client, id loc
 	return err
 }
 
-// pass lets time pass: what a holder does.
-func pass(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
-}
-
 func TestG1AtMostOneUnexpiredGrant(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, redistest.Any)

@@ -21,16 +21,16 @@ for i = 1, count do
 end
 if same then -- by far the most frequent case, before anything else is built
   local list, head = {unpack(ARGV, 9)}, 'L' .. fresh -- of the right size
-  for i = 1, count do
-    local v = found[i]
-    list[2 * i - 1], list[2 * i] = ARGV[8 + i], head .. sub(v, 16, 45) .. lease .. sub(v, 60)
-  end
-  redis.call('HSET', LOCKS, unpack(list))
   local e = score(fresh)
   for i = 1, count do
     list[2 * i - 1], list[2 * i] = e, ARGV[8 + i]
   end
   redis.call('ZADD', EXPIRY, unpack(list))
+  for i = 1, count do
+    local v = found[i]
+    list[2 * i - 1], list[2 * i] = ARGV[8 + i], head .. sub(v, 16, 45) .. lease .. sub(v, 60)
+  end
+  redis.call('HSET', LOCKS, unpack(list))
   return {'ok', stamp}
 end
 

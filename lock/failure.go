@@ -14,6 +14,7 @@ import (
 // itself answered mean that the script was not executed.
 func (l *Locker) judgeError(c *call, err error) verdict {
 	c.err = err
+	c.trouble.Store(&err)
 	var answer redis.Error
 	if !errors.As(err, &answer) {
 		if errors.Is(err, redis.ErrClosed) {

@@ -9,7 +9,10 @@ local records = redis.call('HMGET', JOBS, unpack(places))
 local out = {'ok', stamp}
 for i, place in ipairs(places) do
   local n = waited() and redis.call('ZLEXCOUNT', QUEUE, below('f' .. place)) or 0
-  add(out, found[i] or '', records[i] == '' and '?' or records[i] or '')
+  local rec = records[i]
+  if rec == '' then rec = '?' end
+  if rec and find(rec, RECORD) and forgotten(place, sub(rec, 2, 2)) then rec = nil end
+  add(out, found[i] or '', rec or '')
   add(out, tostring(n))
 end
 return out

@@ -39,7 +39,7 @@ type JobInfo struct {
 	ID        JobID
 	State     JobState
 	Owner     string        // who was granted the last attempt; "" if nobody was
-	Fence     int64         // of the last attempt
+	Fence     int64         `json:",string"` // of the last attempt
 	Attempt   int           // attempts counted so far; those given back do not count
 	Max       int           // the maximum that the last attempt was granted or refused with
 	TTL       time.Duration // time left to the holder of the lock on Key, whoever it is; 0 if it is free
@@ -54,7 +54,7 @@ type JobInfo struct {
 type AttemptInfo struct {
 	Number  int // the how-manieth attempt this was, from 1; the next grant has it again if this one was given back
 	Owner   string
-	Fence   int64
+	Fence   int64     `json:",string"`
 	Granted time.Time // by Redis's clock, to the millisecond
 	Ended   time.Time // zero while it holds the lock; for End "lapsed" when that was noticed
 	End     string    // "", "done", "failed", "exhausted", "returned" or "lapsed"
@@ -69,8 +69,9 @@ type JobClaim struct {
 	Retention   time.Duration // how long to remember the run after its last grant or settlement, at least; NoExpiry for good
 	MaxAttempts int           // at least 1
 
-	// OnLook is told what Await does while it waits, from goroutines of the
-	// Locker, one call at a time; it must not block. Claim ignores it.
+	// OnLook is told what Await does while it waits, on the goroutine that called
+	// Await, which does not return before it does. Beyond 64 looks that wait for
+	// it the newest are dropped. Claim and TryAwait ignore it.
 	OnLook func(Look)
 }
 
@@ -125,6 +126,8 @@ type Settlement struct {
 	Delay     time.Duration // with Failed: how long no other attempt may start
 	Retention time.Duration // as in JobClaim
 	Cause     string        // why it failed; cut at MaxCause bytes
+
+	held time.Duration // how long it was kept, for the observers
 }
 
 // JobQuery selects jobs for Jobs.List; zero fields select everything.

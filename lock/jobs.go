@@ -109,6 +109,7 @@ func (j Jobs) Claim(ctx context.Context, claims ...JobClaim) ([]JobResult, error
 	if err := l.ready(ctx); err != nil {
 		return nil, err
 	}
+	began := l.now()
 	rs := make([]JobResult, len(claims))
 	cls := make([]claimant, len(claims))
 	seen := make(map[string]struct{}, len(claims))
@@ -166,7 +167,7 @@ func (j Jobs) Claim(ctx context.Context, claims ...JobClaim) ([]JobResult, error
 	}
 	for i := range rs {
 		if g := rs[i].Grant; g.Err == nil {
-			l.observe(Event{Kind: EventLock, Resource: g.Resource, Owner: g.Owner, Fence: g.Fence})
+			l.observe(Event{Kind: EventLock, Resource: g.Resource, Owner: g.Owner, Fence: g.Fence, Wait: l.now() - began})
 		}
 	}
 	return rs, jobError("Jobs.Claim", rs)

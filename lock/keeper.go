@@ -80,7 +80,7 @@ func (k *keeper) add(le *Lease) {
 	k.running = true
 	le.due = endless
 	if le.ttl != NoExpiry {
-		le.due = k.l.now() + le.ttl/3
+		le.due = min(k.l.now()+le.ttl/3, le.deadline-le.ttl/2)
 	}
 	heap.Push(&k.leases, le)
 	first := le.index == 0
@@ -285,6 +285,7 @@ func (k *keeper) renew(shard int, ttl time.Duration, leases []*Lease, due time.D
 		le.busy = false
 		note, noted := notes.of(i)
 		switch {
+		case c.err != nil && le.ttl == 0: // it is to lapse
 		case c.err != nil: // once more, soon
 			le.due = min(le.due, k.l.now()) + max(ttl/20, keeperGap)
 		case !noted:
@@ -330,4 +331,7 @@ func (k *keeper) renewed(le *Lease, sent, deadline time.Duration) {
 	}
 	le.deadline = max(le.deadline, deadline)
 	le.due = sent + le.ttl/3
+	if lease := millis(le.ttl); le.tail[11:25] != lease {
+		le.tail = le.tail[:11] + lease + le.tail[25:]
+	}
 }

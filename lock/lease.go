@@ -72,14 +72,17 @@ func (le *Lease) Deadline() time.Time {
 
 // Release unlocks the resource and ends the lease, whatever comes of it. It is
 // ErrLeaseLost if the lease was lost before, and ErrOutcomeUnknown if ctx ended
-// before Redis answered: then the lock ends with its lease at the latest, unless
+// before Redis answered, or before anything was sent: then the lock ends with its lease at the latest, unless
 // it has none. Releasing again does nothing and returns what came of it before.
 func (le *Lease) Release(ctx context.Context) error {
 	k := le.l.keeper
+	if ctx == nil {
+		return invalid("context is nil")
+	}
 	if !k.releasing(le) {
 		return k.released(le)
 	}
-	rs, err := le.l.Unlock(ctx, Claim{Resource: le.resource, Owner: le.owner, Fence: le.fence, entry: k.entryOf(le)})
+	rs, err := le.l.Unlock(ctx, Claim{Resource: le.resource, Owner: le.owner, Fence: le.fence, entry: k.entryOf(le), held: le.l.now() - le.began})
 	if err != nil && len(rs) == 1 {
 		err = rs[0].Err
 	}

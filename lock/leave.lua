@@ -22,6 +22,7 @@ local function leave(r, v, place, nonce, real)
     release(r, v, gone, n)
     return
   end
+  if PUBLISH then emit('u', r, ownerIn(v), fenceIn(v)) end
   local rec = sub(place, 5 + #r, 5 + #r) == 'j' and redis.call('HGET', JOBS, place)
   local j = rec and parse(rec)
   if holds(j, v) then

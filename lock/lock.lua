@@ -22,16 +22,16 @@ if free then -- by far the most frequent case, before anything else is built
   local fence, e = nextFence(), expiryAfter(lease)
   local head = 'L' .. e .. fence
   local list = {unpack(ARGV, 9)} -- of the right size
-  for i = 1, count do
-    list[2 * i - 1], list[2 * i] = ARGV[8 + i], head .. ARGV[8 + count + i]
-  end
-  redis.call('HSET', META, 'fence', fence)
-  redis.call('HSET', LOCKS, unpack(list))
   e = score(e)
   for i = 1, count do
     list[2 * i - 1], list[2 * i] = e, ARGV[8 + i]
   end
+  redis.call('HSET', META, 'fence', fence)
   redis.call('ZADD', EXPIRY, unpack(list))
+  for i = 1, count do
+    list[2 * i - 1], list[2 * i] = ARGV[8 + i], head .. ARGV[8 + count + i]
+  end
+  redis.call('HSET', LOCKS, unpack(list))
   return {'ok', stamp, fence}
 end
 

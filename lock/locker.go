@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"strconv"
@@ -52,22 +53,8 @@ type Stats struct {
 // All that is wrong with cfg is joined into one error. A *redis.Ring is
 // refused: its servers would each grant the same lock.
 func New(rdb redis.UniversalClient, cfg Config) (*Locker, error) {
-	switch c := rdb.(type) {
-	case nil:
-		return nil, invalid("client is nil")
-	case *redis.Client:
-		if c == nil {
-			return nil, invalid("client is nil")
-		}
-	case *redis.ClusterClient:
-		if c == nil {
-			return nil, invalid("client is nil")
-		}
-	case *redis.Ring:
-		return nil, invalid("a redis.Ring spreads keys over servers that know nothing of each other")
-	}
 	cfg, err := cfg.complete(rdb)
-	if err != nil {
+	if err := errors.Join(checkClient(rdb), err); err != nil {
 		return nil, err
 	}
 	l := &Locker{cfg: cfg, rdb: rdb, id: randomID(), shards: newShards(cfg.Namespace, cfg.Shards), base: time.Now(), awake: suspended()}
@@ -82,6 +69,22 @@ func New(rdb redis.UniversalClient, cfg Config) (*Locker, error) {
 	l.wire = newWire(l)
 	l.observers = newObservers(l)
 	return l, nil
+}
+
+func checkClient(rdb redis.UniversalClient) error {
+	none := rdb == nil
+	switch c := rdb.(type) {
+	case *redis.Client:
+		none = c == nil
+	case *redis.ClusterClient:
+		none = c == nil
+	case *redis.Ring:
+		return invalid("a redis.Ring spreads keys over servers that know nothing of each other")
+	}
+	if none {
+		return invalid("client is nil")
+	}
+	return nil
 }
 
 // Close ends the waiting and the keeping: calls that wait return ErrClosed,

@@ -83,18 +83,24 @@ func (o *observers) tell(e Event) {
 	}
 }
 
-// call runs user code: what it panics with is logged, and a Goexit in it ends
-// a goroutine of its own.
+// call runs user code: a panic or Goexit in it is logged, and ends a goroutine of
+// its own.
 func (o *observers) call(f func(Event), e Event) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		returned := false
 		defer func() {
-			if p := recover(); p != nil {
+			p := recover()
+			switch {
+			case p != nil:
 				o.l.cfg.Logger.Error("lock: an observer panicked", zap.String("panic", fmt.Sprint(p)), zap.ByteString("stack", debug.Stack()))
+			case !returned:
+				o.l.cfg.Logger.Error("lock: an observer ended its goroutine", zap.ByteString("stack", debug.Stack()))
 			}
 		}()
 		f(e)
+		returned = true
 	}()
 	<-done
 }

@@ -49,6 +49,9 @@ func TestObserversAreToldInOrder(t *testing.T) {
 			if e.Kind == lock.EventLock && e.Wait <= 0 {
 				t.Errorf("event %d waited %v", i, e.Wait)
 			}
+			if kept := e.Held > 0; kept != (e.Kind == lock.EventUnlock && e.Resource == "h") {
+				t.Errorf("event %+v", e)
+			}
 			e.Time, e.Wait, e.Held = time.Time{}, 0, 0
 			if e != want {
 				t.Errorf("event %d is %+v, want %+v", i, e, want)
@@ -74,8 +77,13 @@ func TestObserversMayPanicAndGoexit(t *testing.T) {
 		}
 	}
 	entries := logs.All()
-	if len(entries) != 2 || entries[0].ContextMap()["panic"] != "ouch" || entries[0].ContextMap()["stack"] == "" {
-		t.Errorf("logged %+v", entries)
+	if len(entries) != 4 || entries[0].ContextMap()["panic"] != "ouch" {
+		t.Fatalf("%d entries logged, want two for each event", len(entries))
+	}
+	for _, e := range entries {
+		if e.ContextMap()["stack"] == "" {
+			t.Errorf("%q has no stack", e.Message)
+		}
 	}
 }
 

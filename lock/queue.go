@@ -52,35 +52,48 @@ type waiter struct {
 	last    answer      // under the queue's lock: the answer before
 	refused bool        // whether there was one
 
-	looking sync.Mutex // held while onLook runs, and to set gone
-	gone    bool       // it does not look any more
+	looks chan *Look // what onLook is to be told, on the caller's goroutine
 }
 
-func (w *waiter) look(look Look) {
-	w.looking.Lock()
-	defer w.looking.Unlock()
-	if !w.gone {
-		w.onLook(look)
-	}
-}
+// maxLooks is how many looks may wait for their caller; what is beyond is dropped.
+const maxLooks = 64
 
 // wait queues a claim until it is granted, told done or exhausted, fails for
 // good, or its context ends.
 func (q *queue) wait(w *waiter) (answer, error) {
 	w.answer = make(chan answer, 1)
-	defer func() {
-		w.looking.Lock()
-		w.gone = true
-		w.looking.Unlock()
-	}()
+	if w.onLook != nil {
+		w.looks = make(chan *Look, maxLooks)
+	}
 	if !q.enter(w) {
 		return answer{}, ErrClosed
 	}
-	select {
-	case a := <-w.answer:
-		return a, a.Grant.Err
-	case <-w.ctx.Done():
-	case <-q.l.closing.Done():
+	returned := false
+	defer func() { // onLook may panic
+		if !returned {
+			q.abandon(w)
+		}
+	}()
+	a, err := q.await(w)
+	returned = true
+	return a, err
+}
+
+func (q *queue) await(w *waiter) (answer, error) {
+	for {
+		select {
+		case look := <-w.looks:
+			w.onLook(*look)
+			continue
+		case a := <-w.answer:
+			for len(w.looks) > 0 { // of before the answer
+				w.onLook(*<-w.looks)
+			}
+			return a, a.Grant.Err
+		case <-w.ctx.Done():
+		case <-q.l.closing.Done():
+		}
+		break
 	}
 	if a, answered := q.leave(w); answered {
 		return a, a.Grant.Err
@@ -93,6 +106,19 @@ func (q *queue) wait(w *waiter) (answer, error) {
 		err = fmt.Errorf("%w: %w", w.last.Grant.Err, err)
 	}
 	return w.last, err
+}
+
+// abandon takes a waiter away whose caller has panicked, and gives back what it
+// was granted.
+func (q *queue) abandon(w *waiter) {
+	a, answered := q.leave(w)
+	if !answered {
+		return
+	}
+	if e, ok := parseEntry(a.Grant.entry); ok && a.Grant.Err == nil {
+		c := &w.claim
+		q.l.giveBack(q.l.shardOf(c.resource), []stray{{place: c.place, resource: c.resource, nonce: e.nonce, lease: c.lease}}, 0)
+	}
 }
 
 // enter puts a waiter behind those who wait at its place.
@@ -206,7 +232,10 @@ func (s *spot) tell(look Look, a *answer) {
 			if look.Again {
 				look.Result = w.last.JobResult
 			}
-			w.look(look)
+			select {
+			case w.looks <- &look:
+			default:
+			}
 		}
 	}
 }
@@ -251,7 +280,7 @@ func (s *spot) run() {
 			s.tell(Look{Again: true}, nil)
 		}
 		t.looks++
-		queue := tried || l.wire.live()
+		queue := inQueue || tried || l.wire.live()
 		inQueue = inQueue || queue
 		a, err := s.claimOnce(&t, queue)
 		switch {
@@ -328,7 +357,7 @@ func (s *spot) claimOnce(t *try, queue bool) (answer, error) {
 	c := &call{script: claimScript, shard: l.shardOf(s.claim.resource), once: true, args: append([]any{waiter}, t.args...)}
 	c.until = l.now() + sendTime + sendTime/2
 	if d, ok := t.w.ctx.Deadline(); ok {
-		c.until = min(c.until, l.now()+max(time.Until(d), 0))
+		c.until = min(c.until, l.now()+min(max(time.Until(d), 0), giveUp))
 	}
 	l.execUntil(context.Background(), l.dead, []*call{c})
 	if c.state.Load() == callLeft { // the Locker is dead, and the call still under way
@@ -350,7 +379,7 @@ func failed(cl *claimant, err error) answer {
 // most probeTime, and later by a step for each waiter before this one, so that a
 // crowd does not come at once.
 func delay(a answer) time.Duration {
-	d := min(a.left+time.Millisecond, probeTime) + time.Duration(a.rank)*step
+	d := min(a.left, probeTime-time.Millisecond) + time.Millisecond + time.Duration(a.rank)*step
 	if a.rank == 0 {
 		return d + rand.N(5*time.Millisecond)
 	}

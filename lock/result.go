@@ -6,10 +6,11 @@ import "time"
 type Claim struct {
 	Resource string        // what is locked: 1 to 512 bytes, any bytes
 	Owner    string        // who: 1 to 512 bytes; empty is Config.Owner for Hold, TryHold and Do, an error elsewhere
-	Fence    int64         // not 0: Extend and Unlock only this very grant; an error on a lock
+	Fence    int64         `json:",string"` // not 0: Extend and Unlock only this very grant; an error on a lock
 	TTL      time.Duration // lease time; 0 is Config.TTL; NoExpiry for none
 
-	entry string // the entry as it was granted, where it is known: lets Redis compare whole values
+	entry string        // the entry as it was granted, where it is known: lets Redis compare whole values
+	held  time.Duration // how long it was kept, for the observers
 }
 
 // Claims makes one claim for each resource, all with the same owner.
@@ -25,7 +26,7 @@ func Claims(owner string, resources ...string) []Claim {
 type Result struct {
 	Resource string
 	Owner    string        // the holder after the call; "" if free, or only offered to a waiter
-	Fence    int64         // of the holder's grant; never 0 for a grant
+	Fence    int64         `json:",string"` // of the holder's grant; never 0 for a grant
 	TTL      time.Duration // time left to the holder; NoExpiry for none
 	Err      error         // nil if this input succeeded
 

@@ -12,8 +12,11 @@ if key ~= JOBS then
   return out
 end
 for i = 1, #found, 2 do
-  local running = sub(found[i + 1], 1, 2) == 'Jr'
-  add(out, found[i], found[i + 1])
-  add(out, running and redis.call('HGET', LOCKS, resourceIn(found[i])) or '')
+  local place, rec = found[i], found[i + 1]
+  local running = sub(rec, 1, 2) == 'Jr'
+  if not (find(rec, RECORD) and forgotten(place, sub(rec, 2, 2))) then
+    add(out, place, rec)
+    add(out, running and redis.call('HGET', LOCKS, resourceIn(place)) or '')
+  end
 end
 return out

@@ -57,7 +57,7 @@ func (j Jobs) Settle(ctx context.Context, settlements ...Settlement) (Results, e
 	}
 	for i := range rs {
 		if s := settlements[i]; rs[i].Err == nil {
-			l.observe(Event{Kind: EventUnlock, Resource: s.ID.Key, Owner: s.Grant.Owner, Fence: s.Grant.Fence})
+			l.observe(Event{Kind: EventUnlock, Resource: s.ID.Key, Owner: s.Grant.Owner, Fence: s.Grant.Fence, Held: s.held})
 		}
 	}
 	return rs, rs.err("Jobs.Settle")
@@ -133,7 +133,7 @@ func (jl *JobLease) Lapse() { jl.lease.Lapse() }
 func (jl *JobLease) Settle(ctx context.Context, s Settlement) error {
 	k := jl.lease.l.keeper
 	k.releasing(jl.lease)
-	s.Grant, s.ID = jl.grant, jl.job.ID
+	s.Grant, s.ID, s.held = jl.grant, jl.job.ID, jl.lease.l.now()-jl.lease.began
 	rs, err := jl.lease.l.Jobs().Settle(ctx, s)
 	if err != nil && len(rs) == 1 {
 		err = rs[0].Err

@@ -53,6 +53,7 @@ local function settle(i, r, place, fence, how, delay)
   j.cause, j.retention = causes[i], retentions[i]
   rec = putJob(place, j)
   keep(place, j, now, delay)
+  if PUBLISH then emit('u', r, j.owner, fence) end
   emit('j', r, j.owner, fence, place, newest(j))
   if j.state == 'd' or j.state == 'p' or j.state == 'x' then wakeAll(place) end
   vacate(r)

@@ -41,7 +41,7 @@ func (l *Locker) depart(shard int, waiter string, strays []stray, guard int64) b
 		if l.now()-began > 2*sendTime {
 			guard = 0 // only a server clock that was set back makes it last so long
 		}
-		c := &call{script: leaveScript, shard: shard, args: make([]any, 0, 1+5*len(part))}
+		c := &call{script: leaveScript, shard: shard, once: true, args: make([]any, 0, 1+5*len(part))}
 		c.args = append(c.args, waiter)
 		for _, s := range part {
 			c.args = append(c.args, s.place, s.resource, s.nonce, s.real, guard)

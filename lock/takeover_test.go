@@ -13,12 +13,6 @@ import (
 	"github.com/lockingworker/lockingworker/lock"
 )
 
-// Promised by design.md: P and the step of a rank.
-const (
-	probe = time.Second
-	rank  = 100 * time.Millisecond
-)
-
 func TestG6KilledHolderIsReplaced(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, redistest.Real)

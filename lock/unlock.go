@@ -47,7 +47,7 @@ func (l *Locker) change(ctx context.Context, op string, s *script, claims []Clai
 			if op == "ForceUnlock" {
 				owner = "" // not known
 			}
-			l.observe(Event{Kind: kind, Resource: rs[i].Resource, Owner: owner, Fence: max(claims[i].Fence, rs[i].Fence)})
+			l.observe(Event{Kind: kind, Resource: rs[i].Resource, Owner: owner, Fence: max(claims[i].Fence, rs[i].Fence), Held: claims[i].held})
 		}
 	}
 	return rs, rs.err(op)
@@ -134,7 +134,7 @@ func (r *Result) change(c *call, note string, noted, extend bool) {
 		r.Owner, r.Fence, r.TTL = "", 0, 0
 	case extend && mine: // set, or it lasts longer already
 		r.Fence, r.TTL, r.deadline = e.fence, e.left(c.stamp), deadlineOf(c.sent, e.left(c.stamp))
-	case !extend && c.unanswered && (note == "" || ok): // gone: an earlier send did it
+	case !extend && c.unanswered && (note == "" || ok && (e.offered || c.follows(e.fence))): // gone: an earlier send did it
 		r.Owner, r.Fence, r.TTL = e.owner, e.fence, 0
 	case note == "":
 		r.Owner, r.Fence, r.TTL, r.Err = "", 0, 0, ErrNotHeld

@@ -2,6 +2,7 @@ package lock
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"maps"
 	"slices"
@@ -38,7 +39,7 @@ func (l *Locker) Watch(ctx context.Context, kinds ...EventKind) (iter.Seq[Event]
 	w := &watcher{kinds: kinds, ready: make(chan struct{}, 1)}
 	l.wire.add(w)
 	remove := sync.OnceFunc(func() { l.wire.remove(w) })
-	err := l.wire.until(ctx, func() bool { return l.wire.err != nil || l.wire.events && w.based })
+	err := l.wire.until(ctx, func() bool { return l.wire.err != nil || l.wire.sweepErr != nil || l.wire.events && w.based })
 	if err == nil {
 		err = l.wire.failure()
 	}
@@ -226,15 +227,7 @@ func (w *wire) unwatch() {
 	w.events = false
 	w.watch.last, w.watch.promised = make(map[string]int64), make(map[string]promise)
 	if pubsub != nil { // it may have to wait for the network
-		w.l.loops.start(func() {
-			_ = pubsub.Unsubscribe(w.l.closing, w.eventsChannel())
-			w.mu.Lock()
-			again := w.watch.any() && w.pubsub == pubsub
-			w.mu.Unlock()
-			if again {
-				_ = pubsub.Subscribe(w.l.closing, w.eventsChannel())
-			}
-		})
+		w.l.loops.start(func() { _ = pubsub.Unsubscribe(w.l.closing, w.eventsChannel()) })
 	}
 }
 
@@ -250,9 +243,13 @@ func (w *wire) sweepOnce(subscribed bool, before map[string]int64) bool {
 	w.l.exec(ctx, calls...)
 	more, based := false, true
 	w.change(func() {
+		w.sweepErr = nil
 		for _, c := range calls {
-			if w.l.outcome(ctx, c) != nil {
+			if err := w.l.outcome(ctx, c); err != nil {
 				based = false
+				if ctx.Err() == nil && !errors.Is(err, ErrUnavailable) {
+					w.sweepErr = err
+				}
 				continue
 			}
 			event, ok := parseDigits(c.str(2))

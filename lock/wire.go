@@ -27,7 +27,9 @@ type wire struct {
 	changed chan struct{} // closed when isLive, or what is subscribed, has changed
 	events  bool          // the events' channel is subscribed and confirmed
 	err     error         // why it will not do: no rights, say
-	watch   watchers
+	// why sweeps will not do: another number of shards, say
+	sweepErr error
+	watch    watchers
 }
 
 func newWire(l *Locker) *wire {
@@ -48,7 +50,7 @@ func (w *wire) live() bool {
 func (w *wire) failure() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.err
+	return errors.Join(w.err, w.sweepErr)
 }
 
 // open starts the wire, and waits until wake-ups arrive; a second at most, since
@@ -147,6 +149,11 @@ func (w *wire) listen(confirmed func()) error {
 		switch m := msg.(type) {
 		case *redis.Subscription:
 			if m.Kind != "subscribe" {
+				if w.unsubscribed(m.Channel) {
+					if err := pubsub.Subscribe(w.l.closing, m.Channel); err != nil {
+						return err
+					}
+				}
 				continue
 			}
 			confirmed()
@@ -161,6 +168,17 @@ func (w *wire) listen(confirmed func()) error {
 			w.receive(m)
 		}
 	}
+}
+
+// unsubscribed notes that a channel is, and tells whether it is wanted again.
+func (w *wire) unsubscribed(channel string) bool {
+	again := false
+	w.change(func() {
+		if channel == w.eventsChannel() {
+			w.events, again = false, w.watch.any()
+		}
+	})
+	return again
 }
 
 // receive takes one message. Anybody may have sent it: it can wake a waiter, no more.

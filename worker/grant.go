@@ -117,6 +117,7 @@ func (g *Grant) settle(ctx context.Context, s lock.Settlement, cause error) erro
 	}
 	if err := g.lease.Settle(ctx, s); err != nil {
 		if errors.Is(err, lock.ErrLeaseLost) {
+			g.cancel(lock.ErrLeaseLost)
 			g.lost()
 		}
 		return err

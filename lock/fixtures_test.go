@@ -14,6 +14,12 @@ import (
 	"github.com/lockingworker/lockingworker/lock"
 )
 
+// Promised by design.md: P and the step of a rank.
+const (
+	probe = time.Second
+	rank  = 100 * time.Millisecond
+)
+
 // newLocker makes a Locker on a client of its own, closed with the test. Without
 // cfg.Namespace it is alone in a namespace of the test's.
 func newLocker(t testing.TB, s *redistest.Server, cfg lock.Config) *lock.Locker {
@@ -103,6 +109,14 @@ func receive[T any](t testing.TB, what string, c <-chan T) T {
 	case <-time.After(30 * time.Second):
 		t.Fatalf("%s did not come", what)
 		panic("unreachable")
+	}
+}
+
+// pass lets time pass: what a holder does.
+func pass(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }
 
