@@ -9,7 +9,7 @@ import (
 // never stands for the expiry and the lease of a lock that has none.
 const never = "99999999999999"
 
-// An entry is what stands in Redis under a resource; common.lua tells its shape.
+// An entry is what stands in Redis under a resource; head.lua tells its shape.
 type entry struct {
 	offered bool // to a waiter; then only expiry is set
 	expiry  int64
@@ -94,7 +94,7 @@ func (e entry) left(stamp int64) time.Duration {
 
 const neverMillis = 99999999999999
 
-// parseFence reads 19 digits, of which common.lua wants the first below 9.
+// parseFence reads 19 digits, of which entry.lua wants the first below 9.
 func parseFence(s string) (int64, bool) {
 	n, ok := parseDigits(s)
 	return n, ok && len(s) == 19 && s[0] != '9'

@@ -2,7 +2,7 @@
 --
 -- ARGV  7 first end of the entries wanted, or "0" unless all are wanted whole;
 --       8 lease (14 digits); then all resources, and for each a want as
---       common.lua's wanted reads it
+--       entry.lua's wanted reads it
 -- reply ok, µs, then index and entry of each that was not set to the lease: ""
 --       if nobody has it, "?" for one that is not ours, another's entry, or its
 --       own, which lasts longer already; and of each that was wanted by its
@@ -34,7 +34,7 @@ if same then -- by far the most frequent case, before anything else is built
   return {'ok', stamp}
 end
 
---@common
+--@library
 
 local names = {unpack(ARGV, 9, 8 + count)}
 local out = {'ok', stamp}

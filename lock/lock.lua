@@ -35,7 +35,7 @@ if free then -- by far the most frequent case, before anything else is built
   return {'ok', stamp, fence}
 end
 
---@common
+--@library
 
 local names, tails, mine = {}, {}, {}
 for i = 1, count do

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// parseRecord reads what Redis remembers of a job's run; common.lua tells its
+// parseRecord reads what Redis remembers of a job's run; head.lua tells its
 // shape. lock is the entry of the job's lock, or "".
 func parseRecord(id JobID, record, lock string, stamp int64) (JobInfo, bool) {
 	info := JobInfo{ID: id}

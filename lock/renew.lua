@@ -1,6 +1,6 @@
 -- Renews leases while their shard's slot migrates, when not all of its keys are
 -- on one node: it needs locks alone. The expiry index stays behind; whoever
--- sweeps corrects it. Stands without common.lua.
+-- sweeps corrects it. Stands by itself.
 --
 -- KEYS  1 locks
 -- ARGV  1 lease (14 digits); then for each: resource, fence (19)

@@ -16,8 +16,12 @@ type script struct {
 var (
 	//go:embed head.lua
 	headLua string
-	//go:embed common.lua
-	commonLua string
+	//go:embed entry.lua
+	entryLua string
+	//go:embed handover.lua
+	handoverLua string
+	//go:embed record.lua
+	recordLua string
 	//go:embed lock.lua
 	lockLua string
 	//go:embed unlock.lua
@@ -69,9 +73,14 @@ func sha(source string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// library is where a script wants entry.lua, handover.lua and record.lua; those
+// that do not say want them at once. What stands before runs without their cost.
+const library = "--@library"
+
+// compose puts head.lua in front of a script, and the library where it belongs.
 func compose(body string) string {
-	if !strings.Contains(body, "--@common") {
-		body = "--@common\n" + body
+	if !strings.Contains(body, library) {
+		body = library + "\n" + body
 	}
-	return headLua + strings.Replace(body, "--@common", commonLua, 1)
+	return headLua + strings.Replace(body, library, entryLua+handoverLua+recordLua, 1)
 }

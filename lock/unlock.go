@@ -85,7 +85,7 @@ func (l *Locker) changeBatches(rs Results, s *script, force bool) []*batch {
 	return batches
 }
 
-// want says which lock is meant, as common.lua's wanted reads it.
+// want says which lock is meant, as entry.lua's wanted reads it.
 func (r *Result) want() string {
 	switch {
 	case r.Fence != 0 && r.isOf(r.entry):

@@ -2,7 +2,7 @@
 --
 -- ARGV  7 time of the first send (µs), or "0" for a first send; 8 first end (ms)
 --       of the entries wanted, or "0" unless all are wanted whole; then all
---       resources, and for each a want as common.lua's wanted reads it
+--       resources, and for each a want as entry.lua's wanted reads it
 -- reply ok, µs, then index and entry of each that was not released: "" if nobody
 --       has it, another's entry, an offer, "?" for one that is not ours, or "!"
 --       for a grant later than the first send, where only its owner is wanted
@@ -20,7 +20,7 @@ if same then -- by far the most frequent case, before anything else is built
   return {'ok', stamp}
 end
 
---@common
+--@library
 
 local since = tonumber(ARGV[7])
 local names = {unpack(ARGV, 9, 8 + count)}

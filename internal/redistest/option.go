@@ -15,6 +15,7 @@ type spec struct {
 	cluster     bool
 	nodeTimeout time.Duration
 	extra       []string
+	sentinel    string // the lines of its sentinel.conf; "": it is a server
 }
 
 // AppendOnly makes the server keep what it acknowledged over Kill and Restart: appendonly yes, appendfsync always.
@@ -51,6 +52,10 @@ func newSpec(options []Option) spec {
 
 // arguments returns the command line after the program's name. What redistest relies on comes last, where it wins.
 func (s spec) arguments(bind string, port int) []string {
+	if s.sentinel != "" {
+		return []string{sentinelFile, "--sentinel", "--bind", bind, "--port", strconv.Itoa(port),
+			"--daemonize", "no", "--loglevel", "notice", "--logfile", ""}
+	}
 	args := []string{"--save", ""}
 	if s.appendOnly {
 		args = append(args, "--appendonly", "yes", "--appendfsync", "always")

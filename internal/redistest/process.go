@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -50,6 +51,11 @@ func startProcess(ctx context.Context, s spec) (*process, error) {
 		return nil, fmt.Errorf("redistest: %w", err)
 	}
 	p := &process{spec: s, folder: folder}
+	if s.sentinel != "" { // it keeps in this file what it finds out
+		if err := os.WriteFile(filepath.Join(folder, sentinelFile), []byte(s.sentinel), 0o600); err != nil {
+			return nil, errors.Join(fmt.Errorf("redistest: %w", err), p.remove())
+		}
+	}
 	err = retry(ctx, startBound, func(ctx context.Context) error {
 		if p.port, err = freePort(); err != nil {
 			return err
@@ -105,7 +111,7 @@ func (c *child) watch(output io.Reader) {
 	ready := false
 	for lines.Scan() {
 		c.log.add(lines.Text())
-		if !ready && strings.Contains(lines.Text(), "Ready to accept connections") {
+		if !ready && (strings.Contains(lines.Text(), "Ready to accept connections") || strings.Contains(lines.Text(), "Sentinel ID is ")) {
 			ready = true
 			close(c.ready)
 		}

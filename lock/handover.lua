@@ -1,0 +1,224 @@
+-- Who waits, and how a lock is handed over to whoever is next.
+
+-- Parts of a member of queue.
+local function placeIn(m) return sub(m, 2, -28) end
+local function arrivalIn(m) return sub(m, -27, -12) end
+local function waiterIn(m) return sub(m, -11) end
+local function resourceIn(place) return sub(place, 5, 4 + (tonumber(sub(place, 1, 4), 16) or 0)) end
+
+local function range(from, to, offset, count)
+  return redis.call('ZRANGEBYLEX', QUEUE, from, to, 'LIMIT', offset, count)
+end
+local function below(prefix) return '[' .. prefix, '(' .. prefix .. '\255' end
+
+-- arrivalOf returns when this waiter queued here, or nil.
+local function arrivalOf(place, waiter)
+  local from, to = below('r' .. place .. waiter)
+  local m = range(from, to, '0', '1')[1]
+  return m and sub(m, -16)
+end
+
+local function memberOf(place, waiter, arrival) return 'f' .. place .. arrival .. waiter end
+
+local function enqueue(place, waiter, arrival)
+  add(setQueue, '0', memberOf(place, waiter, arrival))
+  add(setQueue, '0', 'r' .. place .. waiter .. arrival)
+end
+
+local function dequeue(place, waiter, arrival)
+  add(delQueue, memberOf(place, waiter, arrival), 'r' .. place .. waiter .. arrival)
+end
+
+local function wake(m)
+  add(wakes, waiterIn(m), placeIn(m))
+end
+
+-- Wakes the first 256 of a run; each that is then answered wakes one more.
+local CROWD = '256'
+local function wakeAll(place)
+  local from, to = below('f' .. place)
+  for _, m in ipairs(range(from, to, '0', CROWD)) do wake(m) end
+end
+local function wakeBehind(place)
+  local from, to = below('f' .. place)
+  for _, m in ipairs(range(from, to, CROWD, '1')) do wake(m) end
+end
+
+-- notBefore returns when the delay of a run is over, from its record and the
+-- fields of its newest grant. If that ended in the future, the server's clock was
+-- set back since: then the whole delay is still to come.
+local function notBefore(nb, _, _, _, _, ended)
+  ended = tonumber(ended or '0')
+  return ended > now and now + (tonumber(nb) - ended) or tonumber(nb)
+end
+
+-- forgotten tells whether the retention of a run that nobody holds is over: then
+-- its record is as good as gone.
+local function forgotten(place, state)
+  if state == 'r' then return false end
+  local till = redis.call('ZSCORE', RETENTION, place)
+  return till and find(till, '^%d') and tonumber(till) <= now
+end
+
+-- State and not-before of the runs that were read, by place.
+local runs = {}
+local function runOf(place)
+  local run = runs[place]
+  if not run then
+    local rec = redis.call('HGET', JOBS, place) or ''
+    local s, nb, _, _, _, _, at = match(rec, RECORD)
+    if s and find(s, '[dxp]') and forgotten(place, s) then s = nil end
+    run = {s or 'a', s and notBefore(nb, match(rec, GRANT, at)) or 0}
+    runs[place] = run
+  end
+  return run
+end
+
+-- nextFor returns the oldest waiter who may be granted r now, and the oldest
+-- of those who are too early. Only the oldest of each run is looked at. gone
+-- are n members that are about to be removed.
+local function nextFor(r, gone, n)
+  local from, to = below('f' .. format('%04x', #r) .. r)
+  local kindAt = 5 + #r
+  local best, bestAt, early, earlyAt
+  for _ = 1, 256 do
+    local m
+    for _, c in ipairs(range(from, to, '0', tostring(n + 1))) do
+      if not gone[c] then
+        m = c
+        break
+      end
+    end
+    if not m then break end
+    if find(m, MEMBER) then
+      local place, at = placeIn(m), arrivalIn(m)
+      local run = sub(place, kindAt, kindAt) == 'j' and runOf(place) or {'a', 0}
+      if run[1] ~= 'd' and run[1] ~= 'x' and run[1] ~= 'p' then
+        if run[2] > now then
+          if not early or at < earlyAt then early, earlyAt = m, at end
+        elseif not best or at < bestAt then
+          best, bestAt = m, at
+        end
+      end
+      from = '(f' .. place .. '\255'
+    else
+      from = '(' .. m
+    end
+  end
+  return best, early
+end
+
+-- waited tells whether anybody waits for anything in this shard.
+local function waited()
+  waiting = waiting or redis.call('ZCARD', QUEUE)
+  return waiting > 0
+end
+
+-- offer makes the entry of r an offer to m, wakes m, and returns the entry.
+local function offer(r, m)
+  local v = 'O' .. ms(now + OFFER) .. m
+  putLock(r, v)
+  wake(m)
+  return v
+end
+
+-- vacate hands r over to whoever is next, or removes its entry. Where only too
+-- early ones wait, it wakes the oldest of them, unless that is silent.
+local function vacate(r, gone, n, silent)
+  if waited() then
+    local m, early = nextFor(r, gone or {}, n or 0)
+    if m then return offer(r, m) end
+    if early and not silent then wake(early) end
+  end
+  dropLock(r)
+end
+
+-- retire takes the waiter of a lapsed offer out of the queue, and notes it in
+-- gone; it returns how many are gone now.
+local function retire(v, gone, n)
+  local m = sub(v, 16)
+  if gone[m] then return n end
+  dequeue(placeIn(m), waiterIn(m), arrivalIn(m))
+  gone[m] = true
+  return n + 1
+end
+
+-- offeredTo returns the member to whom an entry is offered, if it is this waiter
+-- at this place and the offer stands.
+local function offeredTo(v, place, waiter)
+  if look(v) == 'offer' then
+    local m = sub(v, 16)
+    return waiterIn(m) == waiter and placeIn(m) == place and m
+  end
+end
+
+-- open clears the way to r for a claim with this nonce, by this waiter at this
+-- place (nil: one that does not wait). It returns
+--   own, held or bad, with the entry; or
+--   open: free, lapsed, a lapsed offer, or offered to this waiter; then the
+--   caller must replace or remove the entry. With it come the members that are
+--   about to be removed, and their number.
+local function open(r, v, nonce, place, waiter)
+  local kind, e = look(v)
+  if kind == 'free' then return 'open', nil, {}, 0 end
+  if kind == 'bad' then return 'bad', '' end
+  if kind == 'held' then
+    if nonceIn(v) == nonce then return 'own', v end
+    local till, cut = lasting(e, leaseIn(v))
+    if cut then
+      v = 'L' .. ms(till) .. sub(v, 16)
+      putLock(r, v)
+    end
+    return 'held', v
+  end
+  if kind == 'lapsed' then
+    expired(r, v)
+    return 'open', nil, {}, 0
+  end
+  if kind == 'offer' then
+    if waiter and offeredTo(v, place, waiter) then return 'open', nil, {}, 0 end
+    local till, cut = lasting(e, num(OFFER))
+    if cut then
+      v = 'O' .. ms(till) .. sub(v, 16)
+      putLock(r, v)
+    end
+    return 'held', v
+  end
+  local gone = {}
+  return 'open', nil, gone, retire(v, gone, 0)
+end
+
+-- release is for one that does not take r: gone are n members about to be
+-- removed. What is free, lapsed, or offered to one of them is handed over.
+local function release(r, v, gone, n)
+  local kind = look(v)
+  if kind == 'free' and not waited() or kind == 'held' or kind == 'bad' then return v end
+  if kind == 'offer' and not gone[sub(v, 16)] then return v end
+  if kind == 'lapsed' then expired(r, v) end
+  if kind == 'stale' then n = retire(v, gone, n) end
+  return vacate(r, gone, n)
+end
+
+-- sweep settles up to n expired entries of the shard; but not those in mine.
+-- It returns whether there may be more.
+local function sweep(n, mine)
+  local due = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', num(now), 'LIMIT', '0', n)
+  local names = {}
+  for _, r in ipairs(due) do
+    if not mine[r] then add(names, r) end
+  end
+  if #names == 0 then return false end
+  local found = redis.call('HMGET', LOCKS, unpack(names))
+  for i, r in ipairs(names) do
+    local v = found[i]
+    local kind = look(v)
+    if kind == 'held' or kind == 'offer' then
+      add(setExpiry, score(sub(v, 2, 15)), r)
+    elseif kind == 'lapsed' or kind == 'stale' then
+      release(r, v, {}, 0)
+    else
+      add(delExpiry, r)
+    end
+  end
+  return #due == tonumber(n)
+end
