@@ -61,5 +61,5 @@ example: ## run examples/cluster
 vulnerabilities: ## govulncheck, if its database can be reached
 	@bash .ci/run vulnerabilities
 
-clean: ## remove bin/ and what tests left
+clean: ## remove bin/
 	@rm -rf bin

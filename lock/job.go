@@ -66,7 +66,7 @@ type JobClaim struct {
 	ID          JobID
 	Owner       string        // "" is Config.Owner
 	TTL         time.Duration // lease time; 0 is Config.TTL; NoExpiry is an error
-	Retention   time.Duration // how long to remember the run after its last grant or settlement, at least; NoExpiry for good
+	Retention   time.Duration // how long to remember the run after its last grant, renewal or settlement, at least; NoExpiry for good
 	MaxAttempts int           // at least 1
 
 	// OnLook is told what Await does while it waits, on the goroutine that called

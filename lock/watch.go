@@ -30,7 +30,8 @@ const (
 // says that some were lost before it.
 //
 // An expiry is reported when somebody asks for that lock, or by the next sweep:
-// about 200 ms late. A lock that was renewed, unlocked or has no expiry is not
+// about 200 ms late. An attempt whose worker died ends with EventExpire alone; that
+// it has failed is told by the record. A lock that was renewed, unlocked or has no expiry is not
 // reported.
 func (l *Locker) Watch(ctx context.Context, kinds ...EventKind) (iter.Seq[Event], error) {
 	if err := l.ready(ctx); err != nil {

@@ -28,7 +28,7 @@ type Sentinel struct {
 // redis-server of its own is to be had, and also without one on PATH: in containers they would not find each other.
 func StartSentinel(t testing.TB, options ...Option) *Sentinel {
 	t.Helper()
-	if from := require(t, Own); from != fromPath {
+	if from := require(t, Own); from != fromProgram {
 		t.Skip("needs a redis-server on PATH, to start a sentinel")
 	}
 	s := &Sentinel{t: t}
@@ -40,12 +40,13 @@ func StartSentinel(t testing.TB, options ...Option) *Sentinel {
 		}
 	})
 	ctx := t.Context()
+	options = append(slices.Clone(options), Config("repl-diskless-sync-delay", "0"))
 	primary := s.start(ctx, newSpec(options))
 	host, port, err := net.SplitHostPort(primary.options().Addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	replica := s.start(ctx, newSpec(append(slices.Clone(options), Config("replicaof", host, port))))
+	replica := s.start(ctx, newSpec(append(options, Config("replicaof", host, port))))
 	s.await(replica, isLinked)
 	sentinel := s.start(ctx, spec{sentinel: fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 1\n"+
 		"sentinel down-after-milliseconds %[1]s 500\nsentinel failover-timeout %[1]s 5000\n", sentinelName, host, port)})
@@ -55,7 +56,7 @@ func StartSentinel(t testing.TB, options ...Option) *Sentinel {
 
 func (s *Sentinel) start(ctx context.Context, how spec) *node {
 	s.t.Helper()
-	n, err := startOwn(ctx, fromPath, how)
+	n, err := startOwn(ctx, fromProgram, how)
 	if err != nil {
 		s.t.Fatal(err)
 	}
