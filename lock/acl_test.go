@@ -248,6 +248,10 @@ func TestMissingRightIsToldAndLeavesNoLock(t *testing.T) {
 		}
 		return nil
 	}
+	extend := func(ctx context.Context, l *lock.Locker) error {
+		_, err := l.Extend(ctx, lock.Claim{Resource: "another's", Owner: "admin", TTL: time.Hour})
+		return err
+	}
 	claimJob := func(ctx context.Context, l *lock.Locker) error {
 		_, err := l.Jobs().Claim(ctx, lock.JobClaim{ID: lock.JobID{Key: "r"}, Owner: "me", MaxAttempts: 1})
 		return err
@@ -282,7 +286,8 @@ func TestMissingRightIsToldAndLeavesNoLock(t *testing.T) {
 		{"zadd, of a waiter", "-zadd", hold, false},
 		{"zrangebylex", "-zrangebylex", hold, false},
 		{"zlexcount", "-zlexcount", hold, false},
-		{"zscore", "-zscore", claimJob, false},
+		{"zadd, of an attempt", "-zadd", claimJob, false},
+		{"zscore", "-zscore", extend, false},
 		{"subscribe", "-subscribe", watch, false},
 		{"subscribe to the channels", "resetchannels", watch, false},
 		{"hscan", "-hscan", list, false},

@@ -49,7 +49,7 @@ local function claim(i, r, place, tail, max, retention)
   local v, rec = found[i], records[i]
   local nonce, lease, owner = sub(tail, 4, 14), sub(tail, 15, 28), sub(tail, 29)
   local j = rec and parse(rec)
-  if j and forgotten(place, j.state) then
+  if j and forgotten(place, j.state, j, v) then
     j, rec = nil, nil
     outdated[place], runs[place] = true, {'a', 0}
   end

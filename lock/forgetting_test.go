@@ -33,6 +33,33 @@ func TestARunIsForgottenThoughNobodyElseIsThere(t *testing.T) {
 	})
 }
 
+// The same for one whose worker has died: its attempts are counted anew.
+func TestAnAttemptIsForgottenWhoseWorkerDied(t *testing.T) {
+	everywhere(t, func(t *testing.T, w world) {
+		d := desk{t, w.locker(t, lock.Config{})}
+		const short = 50 * time.Millisecond
+		c := lock.JobClaim{ID: lock.JobID{Key: "died"}, TTL: short, Retention: 4 * short, MaxAttempts: 1}
+		d.granted(c) // and never settled
+		var last lock.JobResult
+		eventually(t, "the run is still remembered", func() bool {
+			later := c
+			later.MaxAttempts = 2 // so that asking too early exhausts nothing
+			infos := must[[]lock.JobInfo](t)(d.l.Jobs().Get(bounded(t), c.ID))
+			if len(infos[0].Attempts) == 1 && time.Since(infos[0].Attempts[0].Granted) < 10*short {
+				return false
+			}
+			rs, err := d.l.Jobs().Claim(bounded(t), later)
+			if err == nil {
+				last = rs[0]
+			}
+			return err == nil
+		})
+		if last.Job.Attempt != 1 {
+			t.Errorf("it goes on with %+v", last.Job)
+		}
+	})
+}
+
 func TestAForgottenRunIsAbsent(t *testing.T) {
 	everywhere(t, func(t *testing.T, w world) {
 		d := desk{t, w.locker(t, lock.Config{})}

@@ -53,9 +53,13 @@ local function notBefore(nb, _, _, _, _, ended)
 end
 
 -- forgotten tells whether the retention of a run that nobody holds is over: then
--- its record is as good as gone.
-local function forgotten(place, state)
-  if state == 'r' then return false end
+-- its record is as good as gone. Of one whose worker died, the entry tells when,
+-- if it is still there: v, of the record j.
+local function forgotten(place, state, j, v)
+  if state == 'r' then
+    if not j or j.retention == NEVER or look(v) ~= 'lapsed' or fenceIn(v) ~= j.fence then return false end
+    return tonumber(sub(v, 2, 15)) + math.max(tonumber(j.retention), tonumber(j.lease)) <= now
+  end
   local till = redis.call('ZSCORE', RETENTION, place)
   return till and find(till, '^%d') and tonumber(till) <= now
 end
