@@ -46,7 +46,7 @@ func TestSeeds(t *testing.T) {
 			if s.attempts > 5 || s.executions != s.attempts {
 				t.Errorf("%d attempts, %d executions", s.attempts, s.executions)
 			}
-			if measured && (s.elapsed >= 3*time.Second || s.handover > 10*time.Millisecond || s.longest > 100*time.Millisecond) {
+			if measured && (s.elapsed >= 3*time.Second || s.longest > 100*time.Millisecond) {
 				t.Errorf("too slow: %+v", s)
 			}
 		})
@@ -55,6 +55,10 @@ func TestSeeds(t *testing.T) {
 	t.Logf("elapsed:              %v", spread(elapsed))
 	t.Logf("median hand-over:     %v", spread(medians))
 	t.Logf("longest hand-over:    %v", spread(longest))
+	// Of all runs: one may have a single hand-over, which may meet a busy moment. spread has sorted them.
+	if measured && len(medians) > 0 && median(medians) > 10*time.Millisecond {
+		t.Errorf("median hand-over %v", median(medians))
+	}
 }
 
 // spread shows the least, the median and the greatest.
