@@ -35,6 +35,7 @@ type call struct {
 	until  time.Duration // by the Locker's clock: no send after it
 	dated  bool          // its first argument is the time of its first send, if that was not answered
 	once   bool          // must not be executed after its caller left: it has a not-after
+	kin    string        // calls of equal kin may travel as one; "": it goes alone
 	local  func() []any  // the arguments of renewScript, if it may stand in while a slot migrates
 	orphan func(*call)   // takes a call that was answered, or given up, after its caller left
 
@@ -55,6 +56,7 @@ type call struct {
 	hopeless   bool // it cannot succeed: err says why
 	fresh      bool // its shard is to be set up before the next send
 
+	done    chan<- *call          // takes it when it is finished
 	trouble atomic.Pointer[error] // what the last send came to, for a caller who leaves
 	state   atomic.Int32          // waiting for its answer, answered, or left by its caller
 }
@@ -108,7 +110,10 @@ func (l *Locker) execUntil(ctx, closing context.Context, calls []*call) {
 		}
 	}
 	done := make(chan *call, len(calls))
-	l.start(calls, done)
+	for _, c := range calls {
+		c.done = done
+	}
+	l.start(calls)
 	for n := len(calls); n > 0; {
 		select {
 		case <-done:
@@ -157,10 +162,10 @@ func ended(ctx context.Context) error {
 }
 
 // finish lets go of a call: to its caller, or to its orphan.
-func (l *Locker) finish(c *call, done chan<- *call, err error) {
+func (l *Locker) finish(c *call, err error) {
 	c.err = err
 	if c.state.CompareAndSwap(callWaiting, callAnswered) {
-		done <- c
+		c.done <- c
 	} else if c.orphan != nil {
 		c.orphan(c)
 	}

@@ -24,6 +24,10 @@ type claimant struct {
 func claimCall(shard int, waiter string, claims []claimant) (*call, []string) {
 	c := &call{script: claimScript, shard: shard, once: true, args: make([]any, 0, 1+5*len(claims))}
 	c.args = append(c.args, waiter)
+	c.kin = "plain"
+	if claims[0].isJob {
+		c.kin = "job"
+	}
 	nonces := make([]string, len(claims))
 	for i := range claims {
 		cl := &claims[i]

@@ -130,6 +130,16 @@ func appendTail(b []byte, position int, lease, owner string) []byte {
 	return append(b, owner...)
 }
 
+// withPosition returns a tail with another position.
+func withPosition(tail string, position int) string {
+	return string([]byte{byte('0' + position/100), byte('0' + position/10%10), byte('0' + position%10)}) + tail[3:]
+}
+
+// position reads the position out of a tail.
+func position(tail string) int64 {
+	return int64(tail[0]-'0')*100 + int64(tail[1]-'0')*10 + int64(tail[2]-'0')
+}
+
 // leaseIn reads the lease out of a tail.
 func leaseIn(tail string) time.Duration {
 	ms, _ := parseDigits(tail[14:tailHead])

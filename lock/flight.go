@@ -15,41 +15,39 @@ import (
 
 // A flight is one send of calls to one node, in one pipeline.
 type flight struct {
-	l     *Locker
-	calls []*call
-	cmds  []redis.Cmder
-	node  redis.UniversalClient // nil: to be found
-	done  chan<- *call
+	l       *Locker
+	calls   []*call
+	bundles []*bundle
+	node    redis.UniversalClient // nil: to be found
+	gate    *gate                 // which it came through, if any
 
 	sent   time.Duration
 	landed atomic.Bool // answered, or given up
+	passed atomic.Bool // has let the next one through its gate
 }
 
 // start sends the calls, one pipeline per node, from goroutines of its own.
-func (l *Locker) start(calls []*call, done chan<- *call) {
+func (l *Locker) start(calls []*call) {
 	if _, ok := l.rdb.(*redis.ClusterClient); !ok {
-		go l.fly(&flight{l: l, calls: calls, node: l.rdb, done: done})
+		l.send(l.rdb, calls)
 		return
 	}
-	go l.spread(calls, done)
+	go l.spread(calls, l.send)
 }
 
 // spread sends calls to the nodes of their shards.
-func (l *Locker) spread(calls []*call, done chan<- *call) {
-	flights := make(map[redis.UniversalClient]*flight)
+func (l *Locker) spread(calls []*call, send func(redis.UniversalClient, []*call)) {
+	byNode := make(map[redis.UniversalClient][]*call)
 	for _, c := range calls {
 		node, err := l.nodeOf(c.shard)
 		if err != nil || c.redirect { // alone
-			go l.fly(&flight{l: l, calls: []*call{c}, done: done})
+			go l.fly(&flight{l: l, calls: []*call{c}})
 			continue
 		}
-		if flights[node] == nil {
-			flights[node] = &flight{l: l, node: node, done: done}
-		}
-		flights[node].calls = append(flights[node].calls, c)
+		byNode[node] = append(byNode[node], c)
 	}
-	for _, f := range flights {
-		go l.fly(f)
+	for node, calls := range byNode {
+		send(node, calls)
 	}
 }
 
@@ -83,32 +81,36 @@ func (f *flight) prepare() bool {
 	for _, c := range f.calls {
 		switch {
 		case c.state.Load() == callLeft, c.hopeless:
-			l.finish(c, f.done, c.err)
+			l.finish(c, c.err)
 		case c.until <= f.sent || l.dead.Err() != nil:
 			if c.err == nil {
 				c.err = context.DeadlineExceeded
 			}
-			l.finish(c, f.done, fmt.Errorf("%w: %w", ErrUnavailable, c.err))
+			l.finish(c, fmt.Errorf("%w: %w", ErrUnavailable, c.err))
 		default:
 			calls = append(calls, c)
 		}
 	}
 	f.calls = calls
 	if len(calls) == 0 {
+		f.pass()
 		return false
 	}
+	f.bundles = bundles(calls)
 	limit := f.sent + f.bound()
-	f.cmds = make([]redis.Cmder, len(calls))
 	var loaded []*script // by this pipeline
-	for i, c := range calls {
-		if c.began == 0 {
-			c.began = f.sent
+	for _, b := range f.bundles {
+		first := b.calls[0]
+		source := first.load && !slices.Contains(loaded, first.script)
+		if source && !first.redirect {
+			loaded = append(loaded, first.script)
 		}
-		source := c.load && !slices.Contains(loaded, c.script)
-		if source && !c.redirect {
-			loaded = append(loaded, c.script)
+		b.cmd = l.command(b, limit, source)
+		for _, c := range b.calls {
+			if c.began == 0 {
+				c.began = f.sent
+			}
 		}
-		f.cmds[i] = l.command(c, limit, source)
 	}
 	return true
 }
@@ -134,6 +136,10 @@ func (f *flight) transmit() bool {
 		}
 	})
 	defer timer.Stop()
+	if f.gate != nil {
+		patience := time.AfterFunc(gatePatience, f.pass)
+		defer patience.Stop()
+	}
 	node, err := f.node, error(nil)
 	if f.calls[0].redirect {
 		node = f.l.rdb
@@ -142,15 +148,15 @@ func (f *flight) transmit() bool {
 	}
 	switch {
 	case err != nil:
-		for _, cmd := range f.cmds {
-			cmd.SetErr(err)
+		for _, b := range f.bundles {
+			b.cmd.SetErr(err)
 		}
-	case len(f.cmds) == 1:
-		_ = node.Process(f.l.dead, f.cmds[0])
+	case len(f.bundles) == 1:
+		_ = node.Process(f.l.dead, f.bundles[0].cmd)
 	default:
 		pipe := node.Pipeline()
-		for _, cmd := range f.cmds {
-			_ = pipe.Process(f.l.dead, cmd)
+		for _, b := range f.bundles {
+			_ = pipe.Process(f.l.dead, b.cmd)
 		}
 		_, _ = pipe.Exec(f.l.dead)
 	}
@@ -164,29 +170,39 @@ var errSlow = errors.New("no answer in time")
 // flight of the others; nil if there are none, or others fly on with them. With
 // slow, the commands are not looked at: go-redis still has them.
 func (f *flight) land(slow error) *flight {
+	f.pass()
 	l := f.l
 	received := l.now()
 	var again []*call
 	wait := false
-	for i, c := range f.calls {
-		var v verdict
-		if slow != nil {
-			v = l.judgeError(c, slow)
-		} else {
-			v = l.judge(c, f.cmds[i].(scriptCmd), f.sent, received)
+	for _, b := range f.bundles {
+		reply, err := []any(nil), slow
+		if err == nil {
+			reply, err = b.cmd.Slice()
 		}
-		if v == verdictFinal {
-			l.finish(c, f.done, c.err)
-			continue
+		if err == nil {
+			l.read(b, reply, f.sent, received)
 		}
-		wait = wait || v == verdictWait
-		again = append(again, c)
+		for _, c := range b.calls {
+			var v verdict
+			if err != nil {
+				v = l.judgeError(c, err)
+			} else {
+				v = l.judge(c)
+			}
+			if v == verdictFinal {
+				l.finish(c, c.err)
+				continue
+			}
+			wait = wait || v == verdictWait
+			again = append(again, c)
+		}
 	}
 	if len(again) == 0 {
 		return nil
 	}
 	wait = l.initShards(again) || wait
-	next := &flight{l: l, calls: again, node: f.node, done: f.done}
+	next := &flight{l: l, calls: again, node: f.node}
 	if wait && !l.sleep(next.pause()) {
 		return next // to finish them
 	}
@@ -195,7 +211,9 @@ func (f *flight) land(slow error) *flight {
 		return next
 	}
 	cluster.ReloadState(l.dead) // their slots may be on other nodes by now
-	l.spread(again, f.done)
+	l.spread(again, func(node redis.UniversalClient, calls []*call) {
+		go l.fly(&flight{l: l, calls: calls, node: node})
+	})
 	return nil
 }
 
@@ -257,33 +275,27 @@ type scriptCmd struct{ *redis.Cmd }
 // NoRetry tells go-redis so.
 func (scriptCmd) NoRetry() bool { return true }
 
-// command builds what is sent for c, with the script's source if source is
+// command builds what is sent for a bundle, with the script's source if source is
 // true. limit is until when this send may be executed.
-func (l *Locker) command(c *call, limit time.Duration, source bool) scriptCmd {
-	s := &l.shards[c.shard]
-	args := make([]any, 0, len(c.args)+len(c.names)+len(c.texts)+15)
+func (l *Locker) command(b *bundle, limit time.Duration, source bool) scriptCmd {
+	first := b.calls[0]
+	s := &l.shards[first.shard]
+	args := make([]any, 0, b.size()+15)
 	if source {
-		args = append(args, "eval", c.script.source)
+		args = append(args, "eval", first.script.source)
 	} else {
-		args = append(args, "evalsha", c.script.sha)
+		args = append(args, "evalsha", first.script.sha)
 	}
-	if c.script.local {
+	if first.script.local {
 		args = append(args, "1", s.keys[locksKey])
-		return scriptCmd{redis.NewCmd(context.Background(), append(args, c.args...)...)}
+		return scriptCmd{redis.NewCmd(context.Background(), append(args, first.args...)...)}
 	}
 	args = append(args, "6")
 	for i := range s.keys {
 		args = append(args, s.keys[i])
 	}
-	args = append(args, l.header[0], s.number, l.header[1], l.notAfter(c, limit), offerMillis, l.header[2])
-	args = append(args, c.args...)
-	for i := range c.names { // pointers, which need no memory of their own
-		args = append(args, &c.names[i])
-	}
-	for i := range c.texts {
-		args = append(args, &c.texts[i])
-	}
-	return scriptCmd{redis.NewCmd(context.Background(), args...)}
+	args = append(args, l.header[0], s.number, l.header[1], l.notAfter(b, limit), offerMillis, l.header[2])
+	return scriptCmd{redis.NewCmd(context.Background(), b.args(args)...)}
 }
 
 var offerMillis = strconv.FormatInt(int64(offerTime/time.Millisecond), 10)
@@ -291,15 +303,20 @@ var offerMillis = strconv.FormatInt(int64(offerTime/time.Millisecond), 10)
 // notAfter returns the time after which this send must not be executed, and
 // notes it. While the server's clock is not known it is long past: the script
 // then only tells the time.
-func (l *Locker) notAfter(c *call, limit time.Duration) string {
-	if !c.once {
+func (l *Locker) notAfter(b *bundle, limit time.Duration) string {
+	if !b.calls[0].once {
 		return "0"
 	}
-	at, known := l.shards[c.shard].clock.redis(min(limit, c.until))
+	for _, c := range b.calls {
+		limit = min(limit, c.until)
+	}
+	at, known := l.shards[b.calls[0].shard].clock.redis(limit)
 	if !known {
 		return "1"
 	}
-	c.limit = at
+	for _, c := range b.calls {
+		c.limit = at
+	}
 	return strconv.FormatInt(at, 10)
 }
 
@@ -311,20 +328,25 @@ const (
 	verdictWait                 // send again after a pause
 )
 
-// judge looks at what came of one send of c.
-func (l *Locker) judge(c *call, cmd scriptCmd, sent, received time.Duration) verdict {
-	reply, err := cmd.Slice()
-	if err != nil {
-		return l.judgeError(c, err)
+// read gives the calls of a bundle the reply that came to one send.
+func (l *Locker) read(b *bundle, reply []any, sent, received time.Duration) {
+	b.share(reply)
+	first := b.calls[0]
+	stamp, ok := parseDigits(first.str(1))
+	if ok {
+		l.shards[first.shard].clock.learn(sent, received, stamp)
 	}
-	c.reply, c.sent = reply, sent
-	stamp, err := strconv.ParseInt(c.str(1), 10, 64)
-	if err != nil {
+	for _, c := range b.calls {
+		c.sent, c.stamp = sent, stamp
+	}
+}
+
+// judge looks at the reply to one send of c.
+func (l *Locker) judge(c *call) verdict {
+	if c.stamp == 0 {
 		c.err = fmt.Errorf("%w: reply without time", ErrCorruptState)
 		return verdictFinal
 	}
-	c.stamp = stamp
-	l.shards[c.shard].clock.learn(sent, received, stamp)
 	switch status := c.str(0); status {
 	case "ok":
 		c.err = nil

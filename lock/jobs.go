@@ -70,7 +70,7 @@ func (l *Locker) jobBatches(n int, s *script, skip func(i int) bool, key func(i 
 		shard := l.shardOf(key(i))
 		b := open[shard]
 		if b == nil || len(b.index) == jobChunk {
-			b = &jobBatch{call: &call{script: s, shard: shard}}
+			b = &jobBatch{call: &call{script: s, shard: shard, kin: "job"}}
 			open[shard] = b
 			batches = append(batches, b)
 		}

@@ -36,6 +36,7 @@ type Locker struct {
 	chores  group // what Close waits for: waiters leaving, grants given back
 	loops   group // keeper, subscription, observers
 
+	gates     gates
 	keeper    *keeper
 	queue     *queue
 	wire      *wire
@@ -64,6 +65,7 @@ func New(rdb redis.UniversalClient, cfg Config) (*Locker, error) {
 	}
 	l.closing, l.close = context.WithCancelCause(context.Background())
 	l.dead, l.die = context.WithCancel(context.Background())
+	l.gates.byNode = make(map[redis.UniversalClient]*gate)
 	l.keeper = newKeeper(l)
 	l.queue = newQueue(l)
 	l.wire = newWire(l)

@@ -21,7 +21,7 @@ func (l *Locker) Owners(ctx context.Context, resources ...string) (Results, erro
 	}
 	batches := l.batches(rs, chunk, func(*Result) kind { return kind{} })
 	for _, b := range batches {
-		b.call = &call{script: ownersScript, shard: b.kind.shard, names: b.names(rs)}
+		b.call = &call{script: ownersScript, shard: b.kind.shard, kin: "read", names: b.names(rs)}
 	}
 	l.execBatches(ctx, batches)
 	for _, b := range batches {

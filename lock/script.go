@@ -10,7 +10,8 @@ import (
 // A script is Lua that Redis runs in one step; its file says what it does.
 type script struct {
 	name, source, sha string
-	local             bool // needs the key of the locks alone
+	local             bool    // needs the key of the locks alone
+	layout            *layout // nil: its calls go alone
 }
 
 var (
@@ -49,22 +50,27 @@ var (
 )
 
 var (
-	lockScript   = newScript("lock", compose(lockLua))
-	unlockScript = newScript("unlock", compose(unlockLua))
-	extendScript = newScript("extend", compose(extendLua))
+	lockScript   = newScript("lock", compose(lockLua)).with(layout{shared: 2, least: -1, head: 3})
+	unlockScript = newScript("unlock", compose(unlockLua)).with(layout{shared: 2, least: 1, tail: -1, head: 2})
+	extendScript = newScript("extend", compose(extendLua)).with(layout{shared: 2, least: 0, tail: -1, head: 2})
 	renewScript  = &script{name: "renew", source: renewLua, sha: sha(renewLua), local: true}
-	ownersScript = newScript("owners", compose(ownersLua))
-	claimScript  = newScript("claim", compose(claimLua))
-	settleScript = newScript("settle", compose(settleLua))
+	ownersScript = newScript("owners", compose(ownersLua)).with(layout{least: -1, tail: -1, head: 2})
+	claimScript  = newScript("claim", compose(claimLua)).with(layout{shared: 1, least: -1, width: 5, resource: 1, tail: 2, head: 2, answers: 4})
+	settleScript = newScript("settle", compose(settleLua)).with(layout{least: -1, width: 7, resource: 1, tail: -1, head: 2, answers: 2})
 	leaveScript  = newScript("leave", compose(leaveLua))
 	sweepScript  = newScript("sweep", compose(sweepLua))
-	getScript    = newScript("get", compose(getLua))
+	getScript    = newScript("get", compose(getLua)).with(layout{least: -1, width: 2, resource: 1, tail: -1, head: 2, answers: 3})
 	scanScript   = newScript("scan", compose(scanLua))
 	resetScript  = newScript("reset", compose(resetLua))
 )
 
 func newScript(name, source string) *script {
 	return &script{name: name, source: source, sha: sha(source)}
+}
+
+func (s *script) with(y layout) *script {
+	s.layout = &y
+	return s
 }
 
 // Redis names scripts by their SHA-1.

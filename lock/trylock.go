@@ -142,6 +142,9 @@ func (l *Locker) lockBatches(rs Results, mode string) []*batch {
 			shared = millis(b.kind.lease)
 		}
 		b.call = &call{script: lockScript, shard: b.kind.shard, once: true, args: []any{mode, shared}, names: b.names(rs), texts: b.tails(rs)}
+		if mode == "each" {
+			b.call.kin = "lock"
+		}
 		b.call.orphan = func(c *call) {
 			if c.mayHaveGranted() {
 				l.giveBack(c.shard, lockStrays(c, nil), c.ghost)
@@ -221,7 +224,7 @@ func (l *Locker) settleLocks(ctx context.Context, b *batch, rs Results) {
 		if note, noted := notes.of(n); noted {
 			r.readLock(c, note, c.texts[n][3:14])
 		} else {
-			r.entry, r.Fence, r.TTL = entries[n], base*1000+int64(n), r.lease
+			r.entry, r.Fence, r.TTL = entries[n], base*1000+position(c.texts[n]), r.lease
 			r.deadline = deadlineOf(c.sent, r.lease)
 		}
 		if fences != nil && r.Err == nil {

@@ -75,7 +75,7 @@ func (l *Locker) changeBatches(rs Results, s *script, force bool) []*batch {
 			}
 		}
 		// What names no fence might meet a later grant of the same owner.
-		b.call = &call{script: s, shard: b.kind.shard, once: !b.kind.fenced, names: b.names(rs), texts: wants}
+		b.call = &call{script: s, shard: b.kind.shard, once: !b.kind.fenced, kin: "change", names: b.names(rs), texts: wants}
 		if s == extendScript {
 			b.call.args = []any{first, millis(b.kind.lease)}
 		} else {
