@@ -10,14 +10,17 @@ import (
 
 // A library is a contender.
 type library struct {
-	name string
-	open func(at place) (client, error)
+	name   string
+	module string // whose version is told; none for this repository's
+	used   string // how it is used here, for the page
+	open   func(at place) (client, error)
 }
 
 // A place says where a client works.
 type place struct {
 	addr  string
 	small bool          // one of very many in this process: few connections, small buffers
+	users int           // goroutines that use it at the same time, if they are many
 	ttl   time.Duration // lease time of its locks; 0 is defaultTTL
 }
 
@@ -54,22 +57,38 @@ const (
 	nameRedislock   = "redislock"
 	nameRedsync     = "redsync"
 	nameRueidislock = "rueidislock"
+	nameFlushDelay  = "rueidislock, delayed"
+)
+
+const (
+	moduleGoRedis   = "github.com/redis/go-redis/v9"
+	moduleRedislock = "github.com/bsm/redislock"
+	moduleRedsync   = "github.com/go-redsync/redsync/v4"
+	moduleRueidis   = "github.com/redis/rueidis"
 )
 
 // libraries are all contenders, in the order in which they are printed.
 var libraries = []library{
-	{nameOurs, openOurs},
-	{nameKept, openKept},
-	{nameUnsafe, openUnsafe},
-	{nameRedislock, openRedislock},
-	{nameRedsync, openRedsync},
-	{nameRueidislock, openRueidislock},
+	{nameOurs, "", usedOurs, openOurs},
+	{nameKept, "", usedKept, openKept},
+	{nameUnsafe, moduleGoRedis, usedUnsafe, openUnsafe},
+	{nameRedislock, moduleRedislock, usedRedislock, openRedislock},
+	{nameRedsync, moduleRedsync, usedRedsync, openRedsync},
+	{nameRueidislock, moduleRueidis, usedRueidislock, openRueidislock},
+	{nameFlushDelay, moduleRueidis, usedFlushDelay, openFlushDelay},
 }
 
-// goRedis returns a client as the documentation of go-redis makes it; a small one has two connections at most and buffers
-// that a thousand of them have room for.
+// manyUsers is how many goroutines use one client where there are many.
+const manyUsers = 128
+
+// goRedis returns a client as the documentation of go-redis makes it, with a connection for each goroutine where they are
+// many; a small one has two connections at most and buffers that a thousand of them have room for. It is the same for all.
 func goRedis(at place) *redis.Client {
-	o := &redis.Options{Addr: at.addr}
+	o := &redis.Options{
+		Addr:                  at.addr,
+		ContextTimeoutEnabled: true,     // as README recommends; the same for all
+		PoolSize:              at.users, // 0 is the default, ten for each core
+	}
 	if at.small {
 		o.PoolSize, o.ReadBufferSize, o.WriteBufferSize = 2, 4096, 4096
 	}

@@ -113,7 +113,7 @@ func (l *Locker) execUntil(ctx, closing context.Context, calls []*call) {
 	for _, c := range calls {
 		c.done = done
 	}
-	l.start(calls)
+	l.start(ctx, calls)
 	for n := len(calls); n > 0; {
 		select {
 		case <-done:

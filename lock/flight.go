@@ -20,19 +20,58 @@ type flight struct {
 	bundles []*bundle
 	node    redis.UniversalClient // nil: to be found
 	gate    *gate                 // which it came through, if any
+	ctx     context.Context       // of the caller on whose goroutine it is sent; nil: on one of its own
 
 	sent   time.Duration
 	landed atomic.Bool // answered, or given up
 	passed atomic.Bool // has let the next one through its gate
 }
 
-// start sends the calls, one pipeline per node, from goroutines of its own.
-func (l *Locker) start(calls []*call) {
-	if _, ok := l.rdb.(*redis.ClusterClient); !ok {
-		l.send(l.rdb, calls)
+// start sends the calls, one pipeline per node, from goroutines of its own; or
+// from the caller's, if the client heeds its context.
+func (l *Locker) start(ctx context.Context, calls []*call) {
+	if _, ok := l.rdb.(*redis.ClusterClient); ok {
+		go l.spread(calls, func(node redis.UniversalClient, calls []*call) {
+			if f := l.admit(node, calls); f != nil {
+				go l.fly(f)
+			}
+		})
 		return
 	}
-	go l.spread(calls, l.send)
+	f := l.admit(l.rdb, calls)
+	switch {
+	case f == nil: // somebody else's flight takes them along
+	case l.heeds && f.gate != nil:
+		f.ctx = ctx
+		f.once()
+	default:
+		go l.fly(f)
+	}
+}
+
+// once sends the calls from the caller's goroutine; what is to be sent again is
+// sent from another.
+func (f *flight) once() {
+	if !f.prepare() || !f.transmit() {
+		return
+	}
+	if again, wait := f.land(nil); len(again) > 0 {
+		go func() { f.l.fly(f.regroup(again, wait)) }()
+	}
+}
+
+// A sendContext is a caller's context that ends with the send's bound, too. It
+// needs no timer: the client looks at its deadline.
+type sendContext struct {
+	context.Context
+	until time.Time
+}
+
+func (c sendContext) Deadline() (time.Time, bool) {
+	if d, ok := c.Context.Deadline(); ok && d.Before(c.until) {
+		return d, true
+	}
+	return c.until, true
 }
 
 // spread sends calls to the nodes of their shards.
@@ -68,7 +107,7 @@ func (l *Locker) fly(f *flight) {
 		if !f.transmit() {
 			return // the timer has taken over
 		}
-		f = f.land(nil)
+		f = f.regroup(f.land(nil))
 	}
 }
 
@@ -130,15 +169,11 @@ func (f *flight) bound() time.Duration {
 // it. go-redis may take longer than the send's bound: then the flight goes on
 // without it, on the timer's goroutine, and transmit returns false in the end.
 func (f *flight) transmit() bool {
-	timer := time.AfterFunc(f.bound(), func() {
-		if f.landed.CompareAndSwap(false, true) {
-			f.l.fly(f.land(errSlow))
-		}
-	})
+	timer := f.watch()
 	defer timer.Stop()
-	if f.gate != nil {
-		patience := time.AfterFunc(gatePatience, f.pass)
-		defer patience.Stop()
+	ctx := f.l.dead
+	if f.ctx != nil {
+		ctx = sendContext{f.ctx, time.Now().Add(f.bound())}
 	}
 	node, err := f.node, error(nil)
 	if f.calls[0].redirect {
@@ -152,29 +187,47 @@ func (f *flight) transmit() bool {
 			b.cmd.SetErr(err)
 		}
 	case len(f.bundles) == 1:
-		_ = node.Process(f.l.dead, f.bundles[0].cmd)
+		_ = node.Process(ctx, f.bundles[0].cmd)
 	default:
 		pipe := node.Pipeline()
 		for _, b := range f.bundles {
-			_ = pipe.Process(f.l.dead, b.cmd)
+			_ = pipe.Process(ctx, b.cmd)
 		}
-		_, _ = pipe.Exec(f.l.dead)
+		_, _ = pipe.Exec(ctx)
 	}
 	return f.landed.CompareAndSwap(false, true)
+}
+
+// watch starts the timer that keeps a slow send from holding up others: those at
+// its gate soon, its own calls when its bound is over.
+func (f *flight) watch() *time.Timer {
+	bound := f.bound()
+	if f.gate == nil || bound <= gatePatience {
+		return time.AfterFunc(bound, f.overdue)
+	}
+	return time.AfterFunc(gatePatience, func() {
+		f.pass()
+		time.AfterFunc(bound-gatePatience, f.overdue)
+	})
+}
+
+// overdue takes over from a send that was not answered in time.
+func (f *flight) overdue() {
+	if f.landed.CompareAndSwap(false, true) {
+		f.l.fly(f.regroup(f.land(errSlow)))
+	}
 }
 
 // errSlow is what came of a send that was not answered within its bound.
 var errSlow = errors.New("no answer in time")
 
-// land finishes the calls that are answered or cannot be, and returns the
-// flight of the others; nil if there are none, or others fly on with them. With
-// slow, the commands are not looked at: go-redis still has them.
-func (f *flight) land(slow error) *flight {
+// land finishes the calls that are answered or cannot be. It returns the others,
+// and whether they must wait a while. With slow, the commands are not looked at:
+// go-redis still has them.
+func (f *flight) land(slow error) (again []*call, wait bool) {
 	f.pass()
 	l := f.l
 	received := l.now()
-	var again []*call
-	wait := false
 	for _, b := range f.bundles {
 		reply, err := []any(nil), slow
 		if err == nil {
@@ -198,9 +251,16 @@ func (f *flight) land(slow error) *flight {
 			again = append(again, c)
 		}
 	}
+	return again, wait
+}
+
+// regroup makes the next flight of calls that are to be sent again; nil if there
+// are none, or others fly on with them.
+func (f *flight) regroup(again []*call, wait bool) *flight {
 	if len(again) == 0 {
 		return nil
 	}
+	l := f.l
 	wait = l.initShards(again) || wait
 	next := &flight{l: l, calls: again, node: f.node}
 	if wait && !l.sleep(next.pause()) {

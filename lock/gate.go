@@ -34,11 +34,11 @@ type gate struct {
 	waiting []*call
 }
 
-// send sends calls to a node: at once, or with others that wait at its gate.
-func (l *Locker) send(node redis.UniversalClient, calls []*call) {
+// admit returns a flight of calls to a node; nil if they wait at its gate, to
+// leave with others.
+func (l *Locker) admit(node redis.UniversalClient, calls []*call) *flight {
 	if !small(calls) {
-		go l.fly(&flight{l: l, calls: calls, node: node})
-		return
+		return &flight{l: l, calls: calls, node: node}
 	}
 	l.gates.mu.Lock()
 	defer l.gates.mu.Unlock()
@@ -49,10 +49,10 @@ func (l *Locker) send(node redis.UniversalClient, calls []*call) {
 	}
 	if g.aloft == gateMost {
 		g.waiting = append(g.waiting, calls...)
-		return
+		return nil
 	}
 	g.aloft++
-	go l.fly(&flight{l: l, calls: calls, node: node, gate: g})
+	return &flight{l: l, calls: calls, node: node, gate: g}
 }
 
 // small tells whether the calls may travel with others.

@@ -36,6 +36,7 @@ type Locker struct {
 	chores  group // what Close waits for: waiters leaving, grants given back
 	loops   group // keeper, subscription, observers
 
+	heeds     bool // the client heeds contexts: it comes back by their deadline
 	gates     gates
 	keeper    *keeper
 	queue     *queue
@@ -65,6 +66,9 @@ func New(rdb redis.UniversalClient, cfg Config) (*Locker, error) {
 	}
 	l.closing, l.close = context.WithCancelCause(context.Background())
 	l.dead, l.die = context.WithCancel(context.Background())
+	if c, ok := rdb.(*redis.Client); ok {
+		l.heeds = c.Options().ContextTimeoutEnabled
+	}
 	l.gates.byNode = make(map[redis.UniversalClient]*gate)
 	l.keeper = newKeeper(l)
 	l.queue = newQueue(l)

@@ -27,7 +27,8 @@
 //	embedded       miniredis in this process, TTLs by the clock      Any
 //
 // REDISTEST=url, redis-server, docker or embedded allows only that one; if it is not to be had, tests fail. With
-// REDISTEST_REQUIRE_REAL=1 a test that would be skipped for want of a real server fails.
+// REDISTEST_REQUIRE_REAL=1 a test that would be skipped for want of a real server fails. With REDISTEST_CONTEXTS=1 all
+// clients have ContextTimeoutEnabled, for which package lock has a way of its own.
 //
 // # Faults
 //

@@ -55,9 +55,13 @@ func (n *node) String() string {
 	}
 }
 
-// Options returns fresh client options for this server, go-redis's defaults but for the address and, from REDIS_URL, the
-// credentials.
-func (s *Server) Options() *redis.Options { return s.node.options() }
+// Options returns fresh client options for this server: go-redis's defaults but for the address, the credentials from
+// REDIS_URL and, with REDISTEST_CONTEXTS=1, ContextTimeoutEnabled.
+func (s *Server) Options() *redis.Options {
+	o := s.node.options()
+	o.ContextTimeoutEnabled = os.Getenv("REDISTEST_CONTEXTS") == "1"
+	return o
+}
 
 func (n *node) options() *redis.Options {
 	o, err := redis.ParseURL(n.url)
