@@ -3,10 +3,11 @@
 
 FUZZTIME ?= 30s
 COUNT    ?= 10
+ROUNDS   ?= 5
 export FUZZTIME COUNT
 
 .DEFAULT_GOAL := help
-.PHONY: help check setup test race embedded docker repeat fuzz lint vet fmt tidy tidy-check cover example vulnerabilities clean
+.PHONY: help check setup test race embedded docker repeat fuzz lint vet fmt tidy tidy-check cover example bench bench-page vulnerabilities clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +58,12 @@ cover: ## how much of the code the tests reach; the profile is bin/cover.out
 
 example: ## run examples/cluster
 	@bash .ci/run example
+
+bench: ## measure against other libraries, ROUNDS rounds, and write docs/benchmarks.*; an hour, on an idle machine
+	@cd bench && go run . -rounds $(ROUNDS) -json ../docs/benchmarks.json -markdown ../docs/benchmarks.md -svg ../docs/benchmarks.svg
+
+bench-page: ## write docs/benchmarks.md and .svg anew from docs/benchmarks.json
+	@cd bench && go run . -from ../docs/benchmarks.json -markdown ../docs/benchmarks.md -svg ../docs/benchmarks.svg >/dev/null
 
 vulnerabilities: ## govulncheck, if its database can be reached
 	@bash .ci/run vulnerabilities

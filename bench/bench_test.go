@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log"
 	"os"
@@ -14,7 +15,12 @@ import (
 
 var onServer *server
 
+// TestMain starts a server for benchmarks. Tests need none.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.bench").Value.String() == "" {
+		os.Exit(m.Run())
+	}
 	runtime.LockOSThread() // the server dies with the thread that started it
 	s, err := startServer(context.Background())
 	if err != nil {

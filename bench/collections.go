@@ -5,10 +5,10 @@ import (
 	"strconv"
 )
 
-// collections locks and unlocks collections of 1,000 resources, one after another, from one goroutine. Libraries without
-// collections do it with 128 goroutines, rueidislock with 1,000.
+// collections locks and unlocks collections of 1,000 resources, one after another. Libraries without collections do it with
+// 128 goroutines, rueidislock with 1,000.
 func collections(ctx context.Context, b *bench, id string) error {
-	libs := b.among(nameOurs, nameUnsafe, nameRedislock, nameRedsync, nameRueidislock)
+	libs := b.among(nameOurs, nameUnsafe, nameRedislock, nameRedsync, nameRueidislock, nameFlushDelay)
 	if err := collectionsOf(ctx, b, id, 1000, libs); err != nil {
 		return err
 	}
@@ -22,7 +22,7 @@ func size(n int) string { return strconv.Itoa(n) }
 func collectionsOf(ctx context.Context, b *bench, id string, n int, libs []library) error {
 	keys := resources(n)
 	return b.alternate(ctx, libs, func(l library) error {
-		c, err := l.open(place{addr: b.server.addr})
+		c, err := l.open(place{addr: b.server.addr, users: manyUsers})
 		if err != nil {
 			return err
 		}

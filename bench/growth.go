@@ -29,7 +29,15 @@ func growth(ctx context.Context, b *bench, id string) error {
 	r.atMost(id, "commands per grant, largest by smallest", 1.3, r.spread(id, sizes, commandsEach))
 	r.atMost(id, "gap p50, largest by smallest", 1.3, r.spread(id, sizes, gapP50))
 
-	sizes = pick(b, []int{50_000, 100_000, 200_000}, []int{5000, 10_000, 20_000})
+	sizes = pick(b, []int{50_000, 100_000, 200_000}, []int{5000, 10_000})
+	if !b.quick { // rueidislock beside ours, at the size that it has in scenario 7 and at the double one
+		for _, n := range []int{20_000, 40_000} {
+			both := b.among(nameOurs, nameRueidislock)
+			if err := b.alternate(ctx, both, func(l library) error { return leasesOf(ctx, b, id, n, l) }); err != nil {
+				return err
+			}
+		}
+	}
 	for _, n := range sizes {
 		if err := b.alternate(ctx, libs, func(l library) error { return leasesOf(ctx, b, id, n, l) }); err != nil {
 			return err

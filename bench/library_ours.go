@@ -9,6 +9,12 @@ import (
 	"github.com/lockingworker/lockingworker/lock"
 )
 
+const (
+	usedOurs = "`TryLock` and `Unlock`, of one resource or of all at once, not renewed; where it waits, `Hold` and `Release`, " +
+		"which is renewed. Stores and checks all that [the design](design.md) promises: owner, fence, nonce, lease, queue"
+	usedKept = "the same with `TryHold` and `Release`: each lock is renewed by the keeper from the moment it is granted"
+)
+
 // ours is package lock. try and collection lock without keeping, as redislock and redsync do; wait keeps.
 type ours struct {
 	rdb    *redis.Client

@@ -10,6 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+const usedRedsync = "one `goredis.NewPool`, `NewMutex` with `WithExpiry`, `TryLockContext` or `LockContext`, `UnlockContext`; who waits " +
+	"has its default delay of 50 to 250 ms and tries on (`WithTries`) instead of giving up after 32. Never renewed. Collections: 128 goroutines"
+
 // redSync is github.com/go-redsync/redsync on one server. Who waits polls after 50 to 250 ms, its default, for as long as
 // its context lasts instead of 32 times.
 type redSync struct {
@@ -47,7 +50,7 @@ func unlock(m *redsync.Mutex) release {
 }
 
 func (r redSync) collection(ctx context.Context, keys []string) error {
-	return oneByOne(ctx, r, keys, 128)
+	return oneByOne(ctx, r, keys, manyUsers)
 }
 
 func (r redSync) abandon(ctx context.Context, key string, ttl time.Duration) error {

@@ -8,6 +8,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+const usedUnsafe = "`SET NX PX` and `DEL` of go-redis, a collection as one `Pipeline`. No owner is checked, there is no fence and " +
+	"nobody can wait: not a lock to use, but the least that one on this client can cost"
+
 // plain is SET NX PX and DEL, and nothing of what makes a lock safe: no check of who releases, no fence, nobody waits. It
 // is the least that a lock on this client can cost.
 type plain struct {

@@ -5,9 +5,38 @@
 // its cores, so only the ratios between contenders of one run mean something. All contenders are measured in turns, round
 // by round, and what is printed is the median of the rounds.
 //
-//	go run . -rounds 5 -json results.json -svg ../docs/benchmarks.svg
+//	go run .                                     # all that there is, five rounds, about an hour
+//	go run . -quick                              # shows within two minutes that everything works
+//	go run . -scenario 1,3 -contender ours,redsync -rounds 3
+//	go run . -json results.json -markdown page.md -svg picture.svg
+//	go run . -from results.json -markdown page.md   # measures nothing
 //
-// The server listens on a free port of loopback, keeps nothing, and ends with the program.
+// The servers listen on free ports of loopback, keep nothing, and end with the program. A missed target is told and is no
+// error. The exit status is 1 if something happened that must never happen, however slow the machine is: a lost lease, a
+// waiter that is stuck, a missed event.
+//
+// # JSON
+//
+// What -json writes, -from reads. Fields are added and never change their meaning:
+//
+//	date      when the run began, RFC 3339, UTC
+//	machine   cpu, cores, os, kernel
+//	go        version of Go
+//	redis     version of redis-server
+//	modules   list of path and version: the contenders' modules
+//	rounds    how many rounds were asked for
+//	quick     true if -quick was given
+//	measures  list, in the order in which they were taken:
+//	    scenario   number of the scenario, as text
+//	    size       how many resources, goroutines, lockers or leases, as text; absent where there is nothing to count
+//	    metric     what was measured
+//	    unit       its unit; absent for counts
+//	    contender  who
+//	    rounds     list of numbers, one for each round that was finished
+//	    median     their median
+//	targets   list: scenario, what, must (as text), is (a number), met
+//	broken    list of texts: what must never be; absent if empty
+//	failed    list of texts: rounds that another contender did not finish; absent if empty
 package main
 
 import (
@@ -33,8 +62,9 @@ func main() {
 	flag.Func("contender", "comma-separated names of contenders; default all", list(&o.contenders))
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each contender is measured")
 	flag.BoolVar(&o.quick, "quick", false, "one short round of everything: shows that it works, measures nothing")
+	flag.StringVar(&o.from, "from", "", "measure nothing: take the results from this file, which -json has written")
 	flag.StringVar(&o.json, "json", "", "write the results to this file too")
-	flag.StringVar(&o.markdown, "markdown", "", "write the tables as Markdown to this file")
+	flag.StringVar(&o.markdown, "markdown", "", "write the page with all tables to this file")
 	flag.StringVar(&o.svg, "svg", "", "write the picture of cost against size to this file, .svg or .png")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of this program to this file")
 	flag.Parse()
@@ -64,6 +94,7 @@ type options struct {
 	markdown   string
 	svg        string
 	profile    string
+	from       string
 }
 
 func list(into *[]string) func(string) error {
@@ -73,8 +104,50 @@ func list(into *[]string) func(string) error {
 	}
 }
 
-// run starts the servers, measures and reports.
-func run(ctx context.Context, o options) (err error) {
+// run measures, or reads what was measured, and reports.
+func run(ctx context.Context, o options) error {
+	r, err := o.results(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.printTo(os.Stdout); err != nil {
+		return err
+	}
+	if o.json != "" {
+		if err := r.writeJSON(o.json); err != nil {
+			return err
+		}
+	}
+	if o.markdown != "" {
+		page, err := r.markdown()
+		if err != nil {
+			return err
+		}
+		if err := save(o.markdown, []byte(page)); err != nil {
+			return err
+		}
+	}
+	if o.svg != "" {
+		if err := r.draw(o.svg); err != nil {
+			return err
+		}
+	}
+	if o.from != "" {
+		return nil // whoever measured has been told
+	}
+	return r.broken()
+}
+
+func (o options) results(ctx context.Context) (*report, error) {
+	if o.from != "" {
+		return readReport(o.from)
+	}
+	r := newReport(o)
+	return r, fill(ctx, o, r)
+}
+
+// fill starts the servers and measures.
+func fill(ctx context.Context, o options, r *report) (err error) {
 	chosen, err := choose(o.scenarios)
 	if err != nil {
 		return err
@@ -84,7 +157,7 @@ func run(ctx context.Context, o options) (err error) {
 			return fmt.Errorf("no contender %q", name)
 		}
 	}
-	b := &bench{options: o, report: newReport(o)}
+	b := &bench{options: o, report: r}
 
 	// A child dies with the thread that started it, so the servers are started from one that stays.
 	runtime.LockOSThread()
@@ -116,28 +189,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	done := make(chan error)
 	go func() { done <- b.measure(ctx, chosen) }() // a goroutine on a locked thread is slow to wake
-	if err := <-done; err != nil {
-		return err
-	}
-	if err := b.report.printTo(os.Stdout); err != nil {
-		return err
-	}
-	if o.json != "" {
-		if err := b.report.writeJSON(o.json); err != nil {
-			return err
-		}
-	}
-	if o.markdown != "" {
-		if err := os.WriteFile(o.markdown, []byte(b.report.markdown()), 0o600); err != nil {
-			return err
-		}
-	}
-	if o.svg != "" {
-		if err := b.report.draw(o.svg); err != nil {
-			return err
-		}
-	}
-	return b.report.broken()
+	return <-done
 }
 
 // choose returns the scenarios with these numbers.

@@ -1,29 +1,113 @@
 package main
 
 import (
+	_ "embed"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
-	"time"
+	"text/template"
 )
 
-// markdown returns the tables of print for a document: one line for each metric and size, one column for each contender.
-func (r *report) markdown() string {
-	var out strings.Builder
-	fmt.Fprintf(&out, "%s; %s; redis-server %s; %s; medians of %d rounds.\n", r.Date.Format(time.DateOnly), r.Machine, r.Redis, r.Go, r.Rounds)
-	for _, s := range scenarios {
-		r.markdownScenario(&out, s)
-	}
-	return out.String()
+//go:embed page.md.tmpl
+var pageText string
+
+var page = template.Must(template.New("page").Funcs(template.FuncMap{"num": number}).Parse(pageText))
+
+// notes says by hand why targets are missed.
+//
+//go:embed notes.md
+var notes string
+
+// A pageData is what the page's template is given.
+type pageData struct {
+	*report
+	Contenders     []contenderText
+	PictureAlt     string
+	TargetsSummary string
+	Sections       []section
 }
 
-func (r *report) markdownScenario(out *strings.Builder, s scenario) {
+// A contenderText says how a contender is used.
+type contenderText struct{ Name, Version, Used string }
+
+// A section is what the page says of a scenario.
+type section struct {
+	ID, Title, About, Table string
+	Missed                  string // targets
+	Note                    string // why
+}
+
+// markdown returns the whole page.
+func (r *report) markdown() (string, error) {
+	data := pageData{report: r, PictureAlt: pictureTitle, TargetsSummary: r.targetsSummary()}
+	for _, l := range libraries {
+		if !slices.ContainsFunc(r.Measures, func(m *measure) bool { return m.Contender == l.name }) {
+			continue
+		}
+		version := "this repository"
+		if l.module != "" {
+			version = fmt.Sprintf("`%s` %s", l.module, r.version(l.module))
+		}
+		data.Contenders = append(data.Contenders, contenderText{l.name, version, l.used})
+	}
+	for _, s := range scenarios {
+		if table := r.table(s.id); table != "" {
+			missed := r.missed(s.id)
+			data.Sections = append(data.Sections, section{s.id, s.title, s.about, table, strings.Join(missed, "; "), note(s.id)})
+		}
+	}
+	var out strings.Builder
+	err := page.Execute(&out, data)
+	return out.String(), err
+}
+
+func (r *report) targetsSummary() string {
+	met := 0
+	for _, t := range r.Targets {
+		if t.Met {
+			met++
+		}
+	}
+	switch {
+	case len(r.Targets) == 0:
+		return "None was measured."
+	case met == len(r.Targets):
+		return fmt.Sprintf("All %d are met.", met)
+	default:
+		return fmt.Sprintf("%d of %d are met; why the others are not is said with their scenario.", met, len(r.Targets))
+	}
+}
+
+// missed returns the targets of a scenario that were.
+func (r *report) missed(scenario string) []string {
+	var out []string
+	for _, t := range r.Targets {
+		if t.Scenario == scenario && !t.Met {
+			out = append(out, fmt.Sprintf("%s (must %s, is %s)", t.What, t.Must, number(t.Is)))
+		}
+	}
+	return out
+}
+
+// note returns what notes.md says about a scenario.
+func note(scenario string) string {
+	_, text, found := strings.Cut(notes, "\n## "+scenario+"\n")
+	if !found {
+		return "The reason is not written down yet."
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	return strings.TrimSpace(text)
+}
+
+// table returns the measures of a scenario: a row for each metric and size, a column for each contender; nothing if none was
+// taken.
+func (r *report) table(scenario string) string {
 	type row struct{ size, metric, unit string }
 	var rows []row
 	var names []string
 	for _, m := range r.ordered() {
-		if m.Scenario != s.id {
+		if m.Scenario != scenario {
 			continue
 		}
 		if k := (row{m.Size, m.Metric, m.Unit}); !slices.Contains(rows, k) {
@@ -34,28 +118,54 @@ func (r *report) markdownScenario(out *strings.Builder, s scenario) {
 		}
 	}
 	if len(rows) == 0 {
-		return
+		return ""
 	}
+	sized := slices.ContainsFunc(rows, func(k row) bool { return k.size != "" })
 	slices.SortFunc(names, func(a, b string) int { return rank(a) - rank(b) })
-	fmt.Fprintf(out, "\n### %s. %s\n\n| size | metric | %s |\n| ---: | --- |%s\n", s.id, s.title,
-		strings.Join(names, " | "), strings.Repeat(" ---: |", len(names)))
-	for _, k := range rows {
-		fmt.Fprintf(out, "| %s | %s |", k.size, strings.TrimSuffix(k.metric+", "+k.unit, ", "))
-		for _, name := range names {
-			cell := ""
-			if v := r.median(s.id, k.size, k.metric, name); !math.IsNaN(v) {
-				cell = number(v)
-			}
-			fmt.Fprintf(out, " %s |", cell)
+	var out strings.Builder
+	line := func(cells []string) {
+		if !sized {
+			cells = cells[1:]
 		}
-		out.WriteByte('\n')
+		out.WriteString("| " + strings.Join(cells, " | ") + " |\n")
 	}
-	targets := slices.DeleteFunc(slices.Clone(r.Targets), func(t target) bool { return t.Scenario != s.id })
-	if len(targets) == 0 {
-		return
+	line(slices.Concat([]string{"size", ""}, names, []string{"our rounds"}))
+	line(slices.Concat([]string{"---:", "---"}, slices.Repeat([]string{"---:"}, len(names)+1)))
+	for _, k := range rows {
+		cells := []string{sizeText(k.size), strings.TrimSuffix(k.metric+", "+k.unit, ", ")}
+		for _, name := range names {
+			cells = append(cells, r.cell(scenario, k.size, k.metric, name))
+		}
+		line(append(cells, r.extent(scenario, k.size, k.metric)))
 	}
-	out.WriteString("\n| target | must | is | |\n| --- | --- | ---: | --- |\n")
-	for _, t := range targets {
-		fmt.Fprintf(out, "| %s | %s | %s | %s |\n", t.What, t.Must, number(t.Is), t.verdict())
+	return strings.TrimSuffix(out.String(), "\n")
+}
+
+// cell returns a median, and in brackets how ours compares.
+func (r *report) cell(scenario, size, metric, contender string) string {
+	v := r.median(scenario, size, metric, contender)
+	if math.IsNaN(v) {
+		return ""
 	}
+	if contender == nameOurs {
+		return "**" + number(v) + "**"
+	}
+	ratio := r.ratio(scenario, size, metric, contender)
+	if math.IsNaN(ratio) || math.IsInf(ratio, 0) {
+		return number(v)
+	}
+	return fmt.Sprintf("%s (%s)", number(v), number(ratio))
+}
+
+// extent returns our lowest and highest round.
+func (r *report) extent(scenario, size, metric string) string {
+	m := r.find(scenario, size, metric, nameOurs)
+	if m == nil {
+		return ""
+	}
+	low, high := number(slices.Min(m.Rounds)), number(slices.Max(m.Rounds))
+	if low == high {
+		return low
+	}
+	return low + " – " + high
 }

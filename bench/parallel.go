@@ -11,9 +11,8 @@ import (
 
 // parallel locks and unlocks one key at a time, from 128 goroutines of one client, each with a key of its own.
 func parallel(ctx context.Context, b *bench, id string) error {
-	const goroutines = 128
-	err := b.alternate(ctx, b.among(nameOurs, nameKept, nameUnsafe, nameRedislock, nameRedsync, nameRueidislock), func(l library) error {
-		c, err := l.open(place{addr: b.server.addr})
+	err := b.alternate(ctx, b.among(nameOurs, nameKept, nameUnsafe, nameRedislock, nameRedsync, nameRueidislock, nameFlushDelay), func(l library) error {
+		c, err := l.open(place{addr: b.server.addr, users: manyUsers})
 		if err != nil {
 			return err
 		}
@@ -22,7 +21,7 @@ func parallel(ctx context.Context, b *bench, id string) error {
 			var cycles atomic.Int64
 			g, ctx := errgroup.WithContext(ctx)
 			began := time.Now()
-			for i := range goroutines {
+			for i := range manyUsers {
 				key := fmt.Sprintf("bench:own:%03d", i)
 				g.Go(func() error {
 					n, _, err := repeat(ctx, span, func() error {
@@ -46,13 +45,13 @@ func parallel(ctx context.Context, b *bench, id string) error {
 		if err != nil {
 			return err
 		}
-		b.report.add(id, size(goroutines), "lock + unlock", "1/s", l.name, rate)
+		b.report.add(id, size(manyUsers), "lock + unlock", "1/s", l.name, rate)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	b.report.atLeast(id, "lock + unlock a second, as a multiple of rueidislock's", 2.5,
-		b.report.ratio(id, size(goroutines), "lock + unlock", nameRueidislock))
+		b.report.ratio(id, size(manyUsers), "lock + unlock", nameRueidislock))
 	return nil
 }

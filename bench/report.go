@@ -4,27 +4,47 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
 // A report is all that was measured in one run.
 type report struct {
 	Date     time.Time  `json:"date"`
-	Machine  string     `json:"machine"`
+	Machine  machine    `json:"machine"`
 	Go       string     `json:"go"`
 	Redis    string     `json:"redis"`
+	Modules  []module   `json:"modules"` // the contenders', and their clients'
 	Rounds   int        `json:"rounds"`
 	Quick    bool       `json:"quick"`
 	Measures []*measure `json:"measures"`
 	Targets  []target   `json:"targets"`
 	Broken   []string   `json:"broken,omitempty"` // what must never be, however fast
+	Failed   []string   `json:"failed,omitempty"` // rounds that another contender did not finish; they are missing above
+}
+
+// A machine is what servers and clients ran on.
+type machine struct {
+	CPU    string `json:"cpu"`
+	Cores  int    `json:"cores"`
+	OS     string `json:"os"`
+	Kernel string `json:"kernel,omitempty"`
+}
+
+func (m machine) String() string {
+	return fmt.Sprintf("%s, %d cores, %s", m.CPU, m.Cores, strings.TrimSpace(m.OS+" "+m.Kernel))
+}
+
+// A module is the version of a Go module.
+type module struct {
+	Path    string `json:"path"`
+	Version string `json:"version"`
 }
 
 // A measure is one number of one contender, once per round.
@@ -50,29 +70,61 @@ type target struct {
 func newReport(o options) *report {
 	return &report{
 		Date:    time.Now().UTC().Truncate(time.Second),
-		Machine: machine(),
+		Machine: thisMachine(),
 		Go:      runtime.Version(),
+		Modules: modules(),
 		Rounds:  o.rounds,
 		Quick:   o.quick,
 	}
 }
 
-// machine describes what this runs on.
-func machine() string {
-	name := runtime.GOARCH
+func thisMachine() machine {
+	m := machine{CPU: runtime.GOARCH, Cores: runtime.NumCPU(), OS: runtime.GOOS}
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(info)) {
 			if model, found := strings.CutPrefix(line, "model name"); found {
-				name = strings.TrimSpace(strings.TrimLeft(model, "\t :"))
+				m.CPU = strings.TrimSpace(strings.TrimLeft(model, "\t :"))
 				break
 			}
 		}
 	}
-	return fmt.Sprintf("%s, %d cores, %s", name, runtime.NumCPU(), runtime.GOOS)
+	if kernel, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		m.Kernel = strings.TrimSpace(string(kernel))
+	}
+	return m
+}
+
+// modules returns the versions that are linked in, as far as the program knows them.
+func modules() []module {
+	info, known := debug.ReadBuildInfo()
+	if !known {
+		return nil
+	}
+	var out []module
+	for _, l := range libraries {
+		i := slices.IndexFunc(info.Deps, func(d *debug.Module) bool { return d.Path == l.module })
+		if i >= 0 && !slices.ContainsFunc(out, func(m module) bool { return m.Path == l.module }) {
+			out = append(out, module{l.module, info.Deps[i].Version})
+		}
+	}
+	return out
+}
+
+// version returns the version of a module, or nothing.
+func (r *report) version(path string) string {
+	for _, m := range r.Modules {
+		if m.Path == path {
+			return m.Version
+		}
+	}
+	return ""
 }
 
 // add notes the value of one round.
 func (r *report) add(scenario, size, metric, unit, contender string, value float64) {
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return // nothing was counted, and JSON has no word for it
+	}
 	m := r.find(scenario, size, metric, contender)
 	if m == nil {
 		m = &measure{Scenario: scenario, Size: size, Metric: metric, Unit: unit, Contender: contender}
@@ -133,49 +185,16 @@ func (r *report) breaksf(scenario, format string, args ...any) {
 	r.Broken = append(r.Broken, "scenario "+scenario+": "+fmt.Sprintf(format, args...))
 }
 
+// failsf notes a round that another contender did not finish.
+func (r *report) failsf(scenario, format string, args ...any) {
+	r.Failed = append(r.Failed, "scenario "+scenario+": "+fmt.Sprintf(format, args...))
+}
+
 func (r *report) broken() error {
 	if len(r.Broken) == 0 {
 		return nil
 	}
 	return errors.New(strings.Join(r.Broken, "\n"))
-}
-
-// printTo writes a table for each scenario, and one of the targets.
-func (r *report) printTo(w io.Writer) error {
-	fmt.Fprintf(w, "%s; %s; redis-server %s; %s; medians of %d rounds\n", r.Date.Format(time.DateOnly), r.Machine, r.Redis, r.Go, r.Rounds)
-	if r.Quick {
-		fmt.Fprintln(w, "quick: too short to mean anything")
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	last := ""
-	for _, m := range r.ordered() {
-		if m.Scenario != last {
-			last = m.Scenario
-			i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.id == last })
-			if err := t.Flush(); err != nil {
-				return err
-			}
-			fmt.Fprintf(w, "\n%s. %s\n", last, scenarios[i].title)
-			fmt.Fprintln(t, "size\tmetric\tcontender\tmedian\tlowest\thighest\tunit\tours : it")
-		}
-		ratio := ""
-		if base := r.median(m.Scenario, m.Size, m.Metric, nameOurs); m.Contender != nameOurs && !math.IsNaN(base) && m.Median != 0 {
-			ratio = number(base / m.Median)
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Size, m.Metric, m.Contender,
-			number(m.Median), number(slices.Min(m.Rounds)), number(slices.Max(m.Rounds)), m.Unit, ratio)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	if len(r.Targets) > 0 {
-		fmt.Fprintln(w, "\nTargets")
-		fmt.Fprintln(t, "scenario\twhat\tmust\tis\t")
-		for _, g := range r.Targets {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", g.Scenario, g.What, g.Must, number(g.Is), g.verdict())
-		}
-	}
-	return t.Flush()
 }
 
 // ordered returns the measures as they were taken, those of one size and metric together, in the order of the libraries.
@@ -202,18 +221,6 @@ func rank(contender string) int {
 	return slices.IndexFunc(libraries, func(l library) bool { return l.name == contender })
 }
 
-// number prints three digits, or all that stand before the point.
-func number(v float64) string {
-	switch a := math.Abs(v); {
-	case a >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case a >= 10:
-		return fmt.Sprintf("%.1f", v)
-	default:
-		return fmt.Sprintf("%.2f", v)
-	}
-}
-
 func (t target) verdict() string {
 	if t.Met {
 		return "met"
@@ -221,10 +228,33 @@ func (t target) verdict() string {
 	return "missed"
 }
 
+// writeJSON writes the report in the form that the package's documentation tells.
 func (r *report) writeJSON(path string) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(data, '\n'), 0o600)
+	return save(path, append(data, '\n'))
+}
+
+// readReport reads what writeJSON has written.
+func readReport(path string) (*report, error) {
+	data, err := os.ReadFile(filepath.Clean(path))
+	if err != nil {
+		return nil, err
+	}
+	r := new(report)
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+func save(path string, data []byte) error {
+	f, err := os.Create(filepath.Clean(path))
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
 }
