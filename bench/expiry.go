@@ -57,7 +57,7 @@ func expiriesOf(ctx context.Context, b *bench, id string, held int) error {
 		return err
 	}
 
-	batches := pick(b, 1000, 200)
+	batches := pick(b, 600, 200)
 	expires := make(map[string]time.Time, batches*batch)
 	began := time.Now()
 	for i := 0; i < batches; {

@@ -33,13 +33,13 @@ func growth(ctx context.Context, b *bench, id string) error {
 	if !b.quick { // rueidislock beside ours, at the size that it has in scenario 7 and at the double one
 		for _, n := range []int{20_000, 40_000} {
 			both := b.among(nameOurs, nameRueidislock)
-			if err := b.alternate(ctx, both, func(l library) error { return leasesOf(ctx, b, id, n, l) }); err != nil {
+			if err := b.alternate(ctx, both, func(l library) error { return leasesOf(ctx, b, id, n, b.shortSpan(), l) }); err != nil {
 				return err
 			}
 		}
 	}
 	for _, n := range sizes {
-		if err := b.alternate(ctx, libs, func(l library) error { return leasesOf(ctx, b, id, n, l) }); err != nil {
+		if err := b.alternate(ctx, libs, func(l library) error { return leasesOf(ctx, b, id, n, b.shortSpan(), l) }); err != nil {
 			return err
 		}
 	}

@@ -40,7 +40,7 @@ const (
 
 func handOffsOf(ctx context.Context, b *bench, id string, n int, libs []library) error {
 	return b.alternate(ctx, libs, func(l library) error {
-		c := &crowd{server: b.server, n: n, grants: pick(b, max(1000, 2*n), 100), bound: pick(b, 20*time.Second, 5*time.Second)}
+		c := &crowd{server: b.server, n: n, grants: pick(b, 1000, 100), bound: pick(b, 10*time.Second, 5*time.Second)}
 		if err := c.run(ctx, l); err != nil {
 			return err
 		}
@@ -63,23 +63,29 @@ type crowd struct {
 	server *server
 	n      int           // lockers
 	grants int           // how many are measured
-	bound  time.Duration // of the measurement, and again of what follows
+	bound  time.Duration // of the measurement
 
 	mu       sync.Mutex
 	warm     int // grants before those that are measured
 	last     int // who had it
 	released time.Time
 	over     bool // measured; everybody who waits gets it once more and goes
+	patience *time.Timer
+	giveUp   context.CancelFunc
 
 	counted  int             // grants that were measured
 	gaps     []time.Duration // from the call that releases to the grant of another
 	commands map[string]int64
-	stuck    int // who did not get it before the bound
+	stuck    int // who did not get it in the end
 }
 
 const (
 	contested = "bench:contested"
 	holdTime  = time.Millisecond
+
+	// patience is for how long, when all is measured and nobody holds the lock for any time, nobody may get it while some
+	// wait: they are stuck.
+	patience = 3 * time.Second
 )
 
 func (c *crowd) run(ctx context.Context, l library) (err error) {
@@ -94,8 +100,9 @@ func (c *crowd) run(ctx context.Context, l library) (err error) {
 	if err != nil {
 		return err
 	}
-	bounded, cancel := context.WithTimeout(ctx, 2*c.bound)
+	bounded, cancel := context.WithCancel(ctx)
 	defer cancel()
+	c.giveUp = cancel
 	var lockers sync.WaitGroup
 	errs := make(chan error, c.n)
 	join := func(i int) {
@@ -165,10 +172,11 @@ func (c *crowd) granted(ctx context.Context, i int) bool {
 	defer c.mu.Unlock()
 	switch {
 	case c.over:
+		c.patience.Reset(patience)
 		return true
 	case c.warm > 0:
 		if c.warm--; c.warm == 0 && c.server.resetCommands(ctx) != nil {
-			c.over = true
+			c.finish(ctx)
 		}
 	default:
 		c.counted++
@@ -188,6 +196,7 @@ func (c *crowd) finish(ctx context.Context) {
 	if !c.over {
 		c.over = true
 		c.commands, _ = c.server.commands(ctx)
+		c.patience = time.AfterFunc(patience, c.giveUp)
 	}
 }
 

@@ -17,9 +17,9 @@ func leases(ctx context.Context, b *bench, id string) error {
 	n := pick(b, 100_000, 10_000)
 	err := b.alternate(ctx, b.among(nameOurs, nameRueidislock), func(l library) error {
 		if l.name == nameRueidislock {
-			return leasesOf(ctx, b, id, n/5, l)
+			return leasesOf(ctx, b, id, n/5, b.shortSpan(), l)
 		}
-		return leasesOf(ctx, b, id, n, l)
+		return leasesOf(ctx, b, id, n, pick(b, 30*time.Second, 3*time.Second), l)
 	})
 	if err != nil {
 		return err
@@ -42,6 +42,9 @@ const (
 	keptTTL = 5 * time.Second
 )
 
+// shortSpan is long enough to see each lease renewed several times.
+func (b *bench) shortSpan() time.Duration { return pick(b, 6*time.Second, 3*time.Second) }
+
 // A keeping keeps leases in one process.
 type keeping interface {
 	// hold locks the resources and keeps them.
@@ -50,7 +53,7 @@ type keeping interface {
 	lost() int
 }
 
-func leasesOf(ctx context.Context, b *bench, id string, n int, l library) error {
+func leasesOf(ctx context.Context, b *bench, id string, n int, span time.Duration, l library) error {
 	c, err := l.open(place{addr: b.server.addr, ttl: keptTTL})
 	if err != nil {
 		return err
@@ -73,7 +76,7 @@ func leasesOf(ctx context.Context, b *bench, id string, n int, l library) error 
 	if err := k.hold(ctx, names); err != nil {
 		return err
 	}
-	if err := sleep(ctx, pick(b, keptTTL, 2*time.Second)); err != nil { // into the rhythm
+	if err := sleep(ctx, pick(b, 4*time.Second, 2*time.Second)); err != nil { // into the rhythm
 		return err
 	}
 	began, used := time.Now(), cpuTime()
@@ -81,7 +84,8 @@ func leasesOf(ctx context.Context, b *bench, id string, n int, l library) error 
 	if err != nil {
 		return err
 	}
-	if err := sleep(ctx, pick(b, 30*time.Second, 3*time.Second)); err != nil {
+	goroutines, err := mostGoroutines(ctx, span)
+	if err != nil {
 		return err
 	}
 	used = cpuTime() - used
@@ -90,10 +94,6 @@ func leasesOf(ctx context.Context, b *bench, id string, n int, l library) error 
 		return err
 	}
 	took := time.Since(began)
-	goroutines, err := mostGoroutines(ctx, pick(b, keptTTL, 2*time.Second))
-	if err != nil {
-		return err
-	}
 	r := b.report
 	r.add(id, size(n), bytesEach, "B", l.name, float64(memory()-before)/float64(n))
 	r.add(id, size(n), clientShare, "% of a core", l.name, 100*used.Seconds()/took.Seconds())
@@ -106,12 +106,12 @@ func leasesOf(ctx context.Context, b *bench, id string, n int, l library) error 
 	return nil
 }
 
-// mostGoroutines looks for so long how many there are.
+// mostGoroutines looks for so long how many there are; not so often that it costs anything.
 func mostGoroutines(ctx context.Context, span time.Duration) (int, error) {
 	most := 0
 	_, _, err := repeat(ctx, span, func() error {
 		most = max(most, runtime.NumGoroutine())
-		return sleep(ctx, time.Millisecond)
+		return sleep(ctx, 25*time.Millisecond)
 	})
 	return most, err
 }

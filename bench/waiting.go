@@ -46,7 +46,7 @@ func waiting(ctx context.Context, b *bench, id string) error {
 	if err := sleep(ctx, pick(b, 120*time.Second, time.Second)); err != nil {
 		return err
 	}
-	window := pick(b, 10*time.Second, time.Second)
+	window := pick(b, 6*time.Second, time.Second)
 	for range b.rounds {
 		if err := b.server.resetCommands(ctx); err != nil {
 			return err

@@ -15,6 +15,7 @@ type kind struct {
 	shard  int
 	lease  time.Duration
 	fenced bool
+	set    *grants // not nil: all are of these grants
 }
 
 // A batch is the part of a collection that goes in one call.
@@ -38,7 +39,7 @@ func (l *Locker) batches(rs Results, most int, kindOf func(*Result) kind) []*bat
 		if last == nil || last.kind != k {
 			last = open[k]
 		}
-		if last == nil || len(last.index) == most {
+		if last == nil || len(last.index) == most && k.set == nil {
 			last = &batch{kind: k, index: make([]int, 0, min(most, len(rs)-i))}
 			open[k] = last
 			all = append(all, last)
@@ -50,11 +51,27 @@ func (l *Locker) batches(rs Results, most int, kindOf func(*Result) kind) []*bat
 
 // names returns the resources of a batch.
 func (b *batch) names(rs Results) []string {
+	if set := b.kind.set; set != nil && b.all(rs) {
+		return set.names
+	}
 	names := make([]string, len(b.index))
 	for n, i := range b.index {
 		names[n] = rs[i].Resource
 	}
 	return names
+}
+
+// all tells whether the batch is all of its grants, in their order.
+func (b *batch) all(rs Results) bool {
+	if len(b.index) != len(b.kind.set.names) {
+		return false
+	}
+	for n, i := range b.index {
+		if rs[i].Fence != b.kind.set.first+int64(n) {
+			return false
+		}
+	}
+	return true
 }
 
 // execBatches sends the batches' calls.

@@ -23,7 +23,7 @@ type layout struct {
 type bundle struct {
 	calls []*call
 	cmd   scriptCmd // of the send that is under way
-	count []int // resources of the calls up to each, with it
+	count []int     // resources of the calls up to each, with it
 	names map[string]struct{}
 }
 
@@ -35,19 +35,19 @@ func bundles(calls []*call) []*bundle {
 		return append(all, &bundle{calls: calls})
 	}
 	for _, c := range calls {
-		if !joinAny(all, c) {
+		if !joinAny(all, c, len(calls)) {
 			all = append(all, &bundle{calls: []*call{c}})
 		}
 	}
 	return all
 }
 
-func joinAny(all []*bundle, c *call) bool {
+func joinAny(all []*bundle, c *call, most int) bool {
 	if c.kin == "" || c.began != 0 {
 		return false
 	}
 	for _, b := range all {
-		if b.join(c) {
+		if b.join(c, most) {
 			return true
 		}
 	}
@@ -55,8 +55,9 @@ func joinAny(all []*bundle, c *call) bool {
 }
 
 // join takes c into the bundle if that is possible. A resource stands in a script
-// call once: the next call for it goes by itself.
-func (b *bundle) join(c *call) bool {
+// call once: the next call for it goes by itself. The bundle will not have more
+// than most calls.
+func (b *bundle) join(c *call, most int) bool {
 	first := b.calls[0]
 	if first.kin != c.kin || first.script != c.script || first.shard != c.shard || first.once != c.once || first.began != 0 {
 		return false
@@ -68,7 +69,7 @@ func (b *bundle) join(c *call) bool {
 		}
 	}
 	if b.names == nil {
-		b.names = make(map[string]struct{})
+		b.names = make(map[string]struct{}, most)
 		b.add(first)
 	}
 	if b.count[len(b.count)-1]+c.size() > c.script.most() || b.has(c) {

@@ -8,7 +8,7 @@ import (
 
 // changes is an unlock of resources whose first end is known.
 func changes(first string, names ...string) *call {
-	c := &call{script: unlockScript, kin: "change", args: []any{"0", first}, names: names}
+	c := &call{script: unlockScript, kin: "change", args: []any{"0", first, ""}, names: names}
 	for _, n := range names {
 		c.texts = append(c.texts, "entry of "+n)
 	}
@@ -29,7 +29,7 @@ func TestBundleArguments(t *testing.T) {
 		}
 		got = append(got, fmt.Sprint(arg))
 	}
-	want := []string{"0", "00000000000100", "a", "b", "c", "d", "entry of a", "entry of b", "entry of c", "entry of d"}
+	want := []string{"0", "00000000000100", "", "a", "b", "c", "d", "entry of a", "entry of b", "entry of c", "entry of d"}
 	if !slices.Equal(got, want) {
 		t.Errorf("arguments are %q, want %q", got, want)
 	}
@@ -65,13 +65,13 @@ func TestBundleReply(t *testing.T) {
 func TestBundleOfUnequals(t *testing.T) {
 	plain := func() *call { return changes("0", "a") }
 	for name, c := range map[string]*call{
-		"sent before":    {script: unlockScript, kin: "change", args: []any{"0", "0"}, names: []string{"b"}, began: 1},
-		"dated":          {script: unlockScript, kin: "change", args: []any{int64(7), "0"}, names: []string{"b"}},
-		"another shard":  {script: unlockScript, kin: "change", shard: 1, args: []any{"0", "0"}, names: []string{"b"}},
-		"another script": {script: extendScript, kin: "change", args: []any{"0", "0"}, names: []string{"b"}},
-		"a not-after":    {script: unlockScript, kin: "change", once: true, args: []any{"0", "0"}, names: []string{"b"}},
-		"alone":          {script: unlockScript, args: []any{"0", "0"}, names: []string{"b"}},
-		"too many":       {script: unlockScript, kin: "change", args: []any{"0", "0"}, names: make([]string, chunk)},
+		"sent before":    {script: unlockScript, kin: "change", args: []any{"0", "0", ""}, names: []string{"b"}, began: 1},
+		"dated":          {script: unlockScript, kin: "change", args: []any{int64(7), "0", ""}, names: []string{"b"}},
+		"another shard":  {script: unlockScript, kin: "change", shard: 1, args: []any{"0", "0", ""}, names: []string{"b"}},
+		"another script": {script: extendScript, kin: "change", args: []any{"0", "0", ""}, names: []string{"b"}},
+		"a not-after":    {script: unlockScript, kin: "change", once: true, args: []any{"0", "0", ""}, names: []string{"b"}},
+		"alone":          {script: unlockScript, args: []any{"0", "0", ""}, names: []string{"b"}},
+		"too many":       {script: unlockScript, kin: "change", args: []any{"0", "0", ""}, names: make([]string, chunk)},
 	} {
 		if n := len(bundles([]*call{plain(), c})); n != 2 {
 			t.Errorf("%s: %d bundles", name, n)

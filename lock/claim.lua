@@ -13,12 +13,75 @@
 -- before it as its rank says; one who is told done or exhausted is not. An
 -- attempt is counted in the step that grants it, and never above the maximum.
 local waiter = ARGV[7] ~= '' and ARGV[7]
+local jobs = sub(ARGV[8], 5 + #ARGV[9], 5 + #ARGV[9]) == 'j' -- all of them, or none
+local found, records
+if #ARGV == 12 then
+  found = {redis.call('HGET', LOCKS, ARGV[9])}
+  records = {jobs and redis.call('HGET', JOBS, ARGV[8])}
+end
+
+-- The most frequent cases, before anything else is built: one claim, of a lock or
+-- of a run without a record; its resource is held by another, and it queues, or is
+-- free or offered to it, and nothing is to be swept.
+if #ARGV == 12 and not records[1] and not PUBLISH then
+  local place, r, tail, v = ARGV[8], ARGV[9], ARGV[10], found[1]
+  local e = tonumber(v and match(v, '^[LGO](%d%d%d%d%d%d%d%d%d%d%d%d%d%d)')) or 0
+  local barred, offered = false, not v -- offered: to this waiter, or to anybody
+  if e <= now then -- free, lapsed, or not ours
+  elseif find(v, '^[LG]..............[0-8]%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d[%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-]%d%d%d%d%d%d%d%d%d%d%d%d%d%d.') then
+    local lease = sub(v, 46, 59)
+    barred = sub(v, 35, 45) ~= sub(tail, 4, 14) and (lease == NEVER or e - now <= tonumber(lease))
+  elseif find(v, '^O..............f.*%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d[%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-]$') then
+    offered = sub(v, -11) == waiter and sub(v, 17, -28) == place
+    barred = not offered and e - now <= OFFER
+  end
+
+  if barred then
+    local rank = 0
+    if waiter then
+      local mine = 'r' .. place .. waiter
+      local m = redis.call('ZRANGEBYLEX', QUEUE, '[' .. mine, '(' .. mine .. '\255', 'LIMIT', '0', '1')[1]
+      rank = redis.call('ZLEXCOUNT', QUEUE, '[f' .. place, '(f' .. place .. (m and sub(m, -16) or '\255'))
+      if not m then
+        local arrival = format('%016.0f', us)
+        redis.call('ZADD', QUEUE, '0', 'f' .. place .. arrival .. waiter, '0', mine .. arrival)
+      end
+    end
+    return {'ok', stamp, 'held', v, '', tostring(rank)}
+  end
+
+  if offered and redis.call('ZCARD', QUEUE) > 0 and not v then -- not if somebody waits for it
+    local anyone = 'f' .. format('%04x', #r) .. r
+    offered = #redis.call('ZRANGEBYLEX', QUEUE, '[' .. anyone, '(' .. anyone .. '\255', 'LIMIT', '0', '1') == 0
+  end
+  if offered and #redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', num(now), 'LIMIT', '0', '1') == 0
+    and not (jobs and #redis.call('ZRANGEBYSCORE', RETENTION, '-inf', num(now), 'LIMIT', '0', '1') > 0) then
+    local fence, lease, rec = nextFence(), sub(tail, 15, 28), ''
+    local expiry = expiryAfter(lease)
+    local granted = 'L' .. expiry .. fence .. tail
+    redis.call('HSET', META, 'fence', fence)
+    redis.call('ZADD', EXPIRY, score(expiry), r)
+    if jobs then -- the first attempt
+      local retention, owner = ARGV[12], sub(tail, 29)
+      rec = table.concat({'Jr' .. ms(0), '1', ARGV[11], retention, lease, '1', sub(granted, 16, 34), sub(tail, 4, 14), ms(now), '0', '-', #owner, '0', owner}, ' ')
+      redis.call('ZADD', RETENTION, retention == NEVER and '+inf' or num(now + math.max(tonumber(retention), tonumber(lease)) + tonumber(lease)), place)
+      redis.call('HSET', JOBS, place, rec)
+    end
+    redis.call('HSET', LOCKS, r, granted)
+    if v then redis.call('ZREM', QUEUE, sub(v, 16), 'r' .. place .. waiter .. sub(v, -27, -12)) end
+    return {'ok', stamp, 'granted', granted, rec, '0'}
+  end
+end
+
+--@library
+
 local places, names, tails, maxima, retentions = arguments(8, 5)
 local mine = {}
 for i, r in ipairs(names) do mine[r], mine[places[i]] = true, true end
-local jobs = sub(places[1], 5 + #names[1], 5 + #names[1]) == 'j' -- all of them, or none
-local found = redis.call('HMGET', LOCKS, unpack(names))
-local records = jobs and redis.call('HMGET', JOBS, unpack(places)) or {}
+if not found then
+  found = redis.call('HMGET', LOCKS, unpack(names))
+  records = jobs and redis.call('HMGET', JOBS, unpack(places)) or {}
+end
 
 local grants = 0
 local HISTORY = 99 -- so many older grants are remembered
@@ -147,7 +210,7 @@ for i, r in ipairs(names) do
   end
 end
 if grants > 0 then -- each clears away more than it adds
-  sweep(num(2 * grants + 1), mine)
+  sweep(2 * grants + 1, mine)
   if jobs then trim(num(2 * grants), mine) end
 end
 flush()

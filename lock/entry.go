@@ -21,12 +21,12 @@ type entry struct {
 
 const (
 	offerHead = 15 // O until
-	lockHead  = 59 // L expiry fence nonce lease
+	lockHead  = 59 // L or G, expiry, fence, nonce, lease
 )
 
 func parseEntry(s string) (entry, bool) {
 	var e entry
-	if len(s) <= offerHead || s[0] != 'L' && s[0] != 'O' {
+	if len(s) <= offerHead || s[0] != 'L' && s[0] != 'G' && s[0] != 'O' {
 		return e, false
 	}
 	var ok bool
@@ -110,12 +110,26 @@ func parseDigits(s string) (int64, bool) {
 	return n, err == nil
 }
 
+// expiryText is what a script wrote as the end of a lease that began at stamp.
+func expiryText(stamp int64, lease time.Duration) string {
+	if lease == NoExpiry {
+		return never
+	}
+	return digits(stamp/1000+int64(lease/time.Millisecond), 14)
+}
+
 // millis writes a time to live in 14 digits of ms.
 func millis(d time.Duration) string {
 	if d == NoExpiry {
 		return never
 	}
-	return fmt.Sprintf("%014d", d/time.Millisecond)
+	return digits(int64(d/time.Millisecond), 14)
+}
+
+// digits writes a number that is not negative in so many digits.
+func digits(n int64, width int) string {
+	var buffer [19]byte
+	return string(appendDigits(buffer[:0], n, width))
 }
 
 // tailHead is how long a tail is without its owner: position, nonce and lease.
@@ -140,11 +154,31 @@ func position(tail string) int64 {
 	return int64(tail[0]-'0')*100 + int64(tail[1]-'0')*10 + int64(tail[2]-'0')
 }
 
-// leaseIn reads the lease out of a tail.
-func leaseIn(tail string) time.Duration {
-	ms, _ := parseDigits(tail[14:tailHead])
+// newRests makes what follows the positions in the entries of n resources that
+// have lease and owner in common: one, since a nonce tells the claims of one
+// resource apart; or a few, for the Lua of Redis before 7.0, which looks at every
+// third or fourth character of an entry only, when it puts strings into its table,
+// and would have all of these in one place.
+func newRests(n int, lease, owner string) []string {
+	few := 1
+	if n > 64 {
+		few = 17
+	}
+	buffer, ends := make([]byte, 0, few*(tailHead-3+len(owner))), make([]int, few)
+	for i := range ends {
+		buffer = append(append(appendNonce(buffer), lease...), owner...)
+		ends[i] = len(buffer)
+	}
+	return split(string(buffer), ends)
+}
+
+// nonceIn, leaseIn and ownerIn read what follows the position in a tail.
+func nonceIn(rest string) string { return rest[:11] }
+func leaseIn(rest string) time.Duration {
+	ms, _ := parseDigits(rest[11 : tailHead-3])
 	return duration(ms)
 }
+func ownerIn(rest string) string { return rest[tailHead-3:] }
 
 // tailOf writes a tail and returns its nonce, too.
 func tailOf(position int, lease, owner string) (tail, nonce string) {
@@ -153,7 +187,7 @@ func tailOf(position int, lease, owner string) (tail, nonce string) {
 }
 
 // fenceText writes a fence as it stands in an entry.
-func fenceText(fence int64) string { return fmt.Sprintf("%019d", fence) }
+func fenceText(fence int64) string { return digits(fence, 19) }
 
 // A place is where a waiter queues: at a resource, for it or for a run of a job.
 func plainPlace(resource string) string { return fmt.Sprintf("%04x%sp0000", len(resource), resource) }

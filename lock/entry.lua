@@ -5,7 +5,7 @@
 --
 -- Shapes are head.lua's; they are written out, since a call would build them anew
 -- each time.
-local LOCK = '^L%d%d%d%d%d%d%d%d%d%d%d%d%d%d[0-8]%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d[%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-]%d%d%d%d%d%d%d%d%d%d%d%d%d%d.'
+local LOCK = '^[LG]%d%d%d%d%d%d%d%d%d%d%d%d%d%d[0-8]%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d[%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-]%d%d%d%d%d%d%d%d%d%d%d%d%d%d.'
 local UNTIL = '^O%d%d%d%d%d%d%d%d%d%d%d%d%d%df.*%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d[%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-]$'
 local MEMBER = '^f.*%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d[%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-][%w_%-]$'
 local RECORD = '^J([rfadxp])(%d%d%d%d%d%d%d%d%d%d%d%d%d%d) (%d+) (%d+) (%d%d%d%d%d%d%d%d%d%d%d%d%d%d) (%d%d%d%d%d%d%d%d%d%d%d%d%d%d) ()'
@@ -13,6 +13,7 @@ local GRANT = '^(%d+) ([0-8]%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d) ([%w_%-][%w_%-
 
 -- What will be written, by flush.
 local setLock, delLock, setExpiry, delExpiry = {}, {}, {}, {}
+local delGroup = {} -- of expiry: what is still due of it is in setExpiry
 local setQueue, delQueue = {}, {}
 local setJob, delJob, setKept, delKept = {}, {}, {}, {}
 local wakes, events = {}, {}
@@ -78,10 +79,12 @@ local function flush(soft)
     end
   end
   remove('ZREM', EXPIRY, delExpiry)
+  if not failed then remove('ZREM', EXPIRY, delGroup) end
   remove('HDEL', LOCKS, delLock)
   remove('ZREM', QUEUE, delQueue)
   remove('HDEL', JOBS, delJob)
   remove('ZREM', RETENTION, delKept)
+  return not failed
 end
 
 -- look tells what an entry of locks is: free, held, lapsed, offer, stale (a
@@ -108,7 +111,7 @@ local function ownerIn(v) return sub(v, 60) end
 local function wanted(v, want)
   if v == want then return true end
   local c = sub(want, 1, 1)
-  if c == 'L' then return fenceIn(v) == fenceIn(want) end
+  if c == 'L' or c == 'G' then return fenceIn(v) == fenceIn(want) end
   if c == 'F' then return fenceIn(v) == sub(want, 2, 20) and ownerIn(v) == sub(want, 21) end
   if c == 'W' then return ownerIn(v) == sub(want, 2) end
   return c == '*'

@@ -203,26 +203,67 @@ local function release(r, v, gone, n)
   return vacate(r, gone, n)
 end
 
--- sweep settles up to n expired entries of the shard; but not those in mine.
--- It returns whether there may be more.
-local function sweep(n, mine)
-  local due = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', num(now), 'LIMIT', '0', n)
-  local names = {}
-  for _, r in ipairs(due) do
-    if not mine[r] then add(names, r) end
+-- cut returns the resources of a group, n if there are more, and what is then
+-- left of it; which is nothing, if it would be too short for a group.
+local function cut(group, n)
+  local names, at = {}, 1
+  while at <= #group do
+    if #names >= n and #group - at >= 512 then return names, sub(group, at) end
+    local to = find(group, '\0', at, true) or #group + 1
+    names[#names + 1] = sub(group, at, to - 1)
+    at = to + 1
   end
+  return names
+end
+
+-- overdue returns about n resources whose end in the index is past, but none of
+-- those in mine, and which of them are there by themselves. It takes the groups
+-- apart.
+local function overdue(n, mine)
+  local names, single, seen, from = {}, {}, {}, 0
+  while #names < n do
+    local page = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', num(now), 'LIMIT', tostring(from), '16')
+    for _, m in ipairs(page) do
+      if #names >= n then break end
+      if #m > 512 then
+        local till = redis.call('ZSCORE', EXPIRY, m)
+        local parts, left = cut(m, n - #names)
+        for _, r in ipairs(parts) do
+          if mine[r] then
+            add(setExpiry, till, r)
+          elseif not seen[r] then
+            names[#names + 1], seen[r] = r, true
+          end
+        end
+        add(delGroup, m)
+        if left then add(setExpiry, till, left) end
+      elseif not mine[m] and not seen[m] then
+        names[#names + 1], single[m], seen[m] = m, true, true
+      end
+    end
+    if #page < 16 then break end
+    from = from + 16
+  end
+  return names, single
+end
+
+-- sweep settles about n resources of the shard that may have expired; but not
+-- those in mine. It returns whether there may be more.
+local function sweep(n, mine)
+  n = tonumber(n)
+  local names, single = overdue(n, mine)
   if #names == 0 then return false end
   local found = redis.call('HMGET', LOCKS, unpack(names))
   for i, r in ipairs(names) do
     local v = found[i]
     local kind = look(v)
-    if kind == 'held' or kind == 'offer' then
-      add(setExpiry, score(sub(v, 2, 15)), r)
-    elseif kind == 'lapsed' or kind == 'stale' then
+    if kind == 'lapsed' or kind == 'stale' then
       release(r, v, {}, 0)
-    else
+    elseif (kind == 'held' or kind == 'offer') and sub(v, 1, 1) ~= 'G' then
+      add(setExpiry, score(sub(v, 2, 15)), r)
+    elseif single[r] then -- free, or in a group
       add(delExpiry, r)
     end
   end
-  return #due == tonumber(n)
+  return #names >= n
 end

@@ -16,7 +16,10 @@
 -- over a value that is not ours.
 --
 -- An entry of locks is   L expiry(14) fence(19) nonce(11) lease(14) owner
+--              or        G …, the same, which is in expiry as one of a group,
 --              or        O until(14) member, an offer to that member of queue.
+-- A member of expiry is  a resource, of at most 512 bytes,
+--              or        a group, which is longer: resources with \0 between them
 -- A place is             hex4(#resource) resource kind(p plain, j job) hex4(#run) run
 -- Members of queue are   f place arrival(16) waiter(11), and, to find it again,
 --                        r place waiter(11) arrival(16)

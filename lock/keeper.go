@@ -4,7 +4,6 @@ import (
 	"container/heap"
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -19,18 +18,25 @@ type keeper struct {
 	l    *Locker
 	kick chan struct{} // the first of the heap has changed
 
-	mu      sync.Mutex
-	leases  leaseHeap
-	running bool
-	closed  bool
-	lag     time.Duration
+	mu       sync.Mutex
+	leases   leaseHeap
+	lanes    map[int]*lane // by shard; busy ones only
+	shortest time.Duration // lease time of those that are kept, at least
+	planned  time.Duration // when the next tick is
+	running  bool
+	closed   bool
+	lag      time.Duration
 }
 
-// keeperGap is how long renewals that fall due are collected.
-const keeperGap = 5 * time.Millisecond
+// Those that fall due soon are renewed together: within a hundredth of the
+// shortest lease time, but not less or more than this.
+const (
+	keeperGap     = 5 * time.Millisecond
+	keeperLongGap = 50 * time.Millisecond
+)
 
 func newKeeper(l *Locker) *keeper {
-	return &keeper{l: l, kick: make(chan struct{}, 1)}
+	return &keeper{l: l, kick: make(chan struct{}, 1), lanes: make(map[int]*lane)}
 }
 
 // at is when a lease needs the keeper next.
@@ -41,26 +47,39 @@ func (le *Lease) at() time.Duration {
 	return min(le.due, le.deadline)
 }
 
-type leaseHeap []*Lease
+// A leaseHeap has the leases by when they need the keeper. The times stand in it:
+// to look them up in the leases would take most of the time that it takes.
+type leaseHeap []leaseAt
+
+type leaseAt struct {
+	at    time.Duration
+	lease *Lease
+}
 
 func (h leaseHeap) Len() int           { return len(h) }
-func (h leaseHeap) Less(i, j int) bool { return h[i].at() < h[j].at() }
+func (h leaseHeap) Less(i, j int) bool { return h[i].at < h[j].at }
 func (h leaseHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+	h[i].lease.index, h[j].lease.index = i, j
 }
 func (h *leaseHeap) Push(x any) {
 	le := x.(*Lease)
 	le.index = len(*h)
-	*h = append(*h, le)
+	*h = append(*h, leaseAt{le.at(), le})
 }
 func (h *leaseHeap) Pop() any {
 	old := *h
-	le := old[len(old)-1]
-	old[len(old)-1] = nil
+	le := old[len(old)-1].lease
+	old[len(old)-1] = leaseAt{}
 	*h = old[:len(old)-1]
 	le.index = -1
 	return le
+}
+
+// fix puts a lease where it belongs, after its times have changed.
+func (h *leaseHeap) fix(le *Lease) {
+	(*h)[le.index].at = le.at()
+	heap.Fix(h, le.index)
 }
 
 func (k *keeper) stats() (leases int, lag time.Duration) {
@@ -82,10 +101,14 @@ func (k *keeper) add(le *Lease) {
 	if le.ttl != NoExpiry {
 		le.due = min(k.l.now()+le.ttl/3, le.deadline-le.ttl/2)
 	}
+	if len(k.leases) == 0 {
+		k.shortest = le.ttl
+	}
+	k.shortest = min(k.shortest, le.ttl)
 	heap.Push(&k.leases, le)
-	first := le.index == 0
+	early := k.leases[0].at < k.planned
 	k.mu.Unlock()
-	if first {
+	if early {
 		k.nudge()
 	}
 }
@@ -129,7 +152,7 @@ func (k *keeper) setReleased(le *Lease, err error) {
 func (k *keeper) entryOf(le *Lease) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return le.entry()
+	return string(le.appendEntry(nil))
 }
 
 // end stops keeping a lease and ends its context.
@@ -163,7 +186,7 @@ func (k *keeper) lapse(le *Lease) {
 	if le.index >= 0 {
 		le.due = endless
 		le.ttl = 0 // no renewal that is under way sets due again
-		heap.Fix(&k.leases, le.index)
+		k.leases.fix(le)
 	}
 }
 
@@ -189,12 +212,12 @@ func (k *keeper) closeAll() {
 	k.closed = true
 	leases := k.leases
 	k.leases = nil
-	for _, le := range leases {
-		le.index = -1
+	for _, x := range leases {
+		x.lease.index = -1
 	}
 	k.mu.Unlock()
-	for _, le := range leases {
-		le.cancel(ErrClosed)
+	for _, x := range leases {
+		x.lease.cancel(ErrClosed)
 	}
 }
 
@@ -203,135 +226,33 @@ func (k *keeper) closeAll() {
 func (k *keeper) tick() time.Duration {
 	now := k.l.now()
 	var lost []*Lease
-	type kind struct {
-		shard int
-		ttl   time.Duration
-	}
-	due := make(map[kind][]*Lease)
 	k.mu.Lock()
-	for len(k.leases) > 0 && k.leases[0].at() <= now {
-		le := k.leases[0]
+	soon := now + min(max(k.shortest/100, keeperGap), keeperLongGap)
+	for len(k.leases) > 0 && k.leases[0].at <= soon {
+		le := k.leases[0].lease
 		if le.deadline <= now {
 			heap.Pop(&k.leases)
 			lost = append(lost, le)
 			continue
 		}
+		if k.leases[0].at == le.deadline {
+			break // to the moment
+		}
 		le.busy = true
-		heap.Fix(&k.leases, 0)
-		kd := kind{k.l.shardOf(le.resource), le.ttl}
-		due[kd] = append(due[kd], le)
+		k.leases.fix(le)
+		k.queue(le)
 	}
+	renewals := k.depart()
 	wait := time.Second
 	if len(k.leases) > 0 {
-		wait = min(wait, k.leases[0].at()-now)
-		if first := k.leases[0]; !first.busy && first.due < first.deadline {
-			wait = max(wait, keeperGap)
-		}
+		wait = min(wait, k.leases[0].at-now)
 	}
+	k.planned = now + wait
 	k.mu.Unlock()
 	for _, le := range lost {
 		le.cancel(ErrLeaseLost)
 		k.lost(le)
 	}
-	for kd, leases := range due {
-		for len(leases) > 0 {
-			n := min(chunk, len(leases))
-			part := leases[:n:n]
-			leases = leases[n:]
-			if !k.l.loops.start(func() { k.renew(kd.shard, kd.ttl, part, now) }) {
-				break
-			}
-		}
-	}
+	k.send(renewals)
 	return max(wait, 0)
-}
-
-// renew extends leases of one shard and one lease time.
-func (k *keeper) renew(shard int, ttl time.Duration, leases []*Lease, due time.Duration) {
-	c := &call{script: extendScript, shard: shard, bound: min(max(ttl/6, 20*time.Millisecond), sendTime)}
-	c.names, c.texts = make([]string, len(leases)), make([]string, len(leases))
-	first := int64(neverMillis)
-	k.mu.Lock()
-	for i, le := range leases {
-		c.names[i], c.texts[i] = le.resource, le.entry()
-		c.until = max(c.until, le.deadline)
-		first = min(first, le.expiry)
-	}
-	k.mu.Unlock()
-	c.args = []any{first, millis(ttl)}
-	c.local = func() []any {
-		args := append(make([]any, 0, 1+2*len(leases)), millis(ttl))
-		for _, le := range leases {
-			args = append(args, le.resource, fenceText(le.fence))
-		}
-		return args
-	}
-	k.l.execUntil(context.Background(), k.l.closing, []*call{c})
-	if c.state.Load() == callLeft {
-		return
-	}
-	if c.err != nil {
-		k.l.cfg.Logger.Warn("lock: leases could not be renewed", zap.Int("leases", len(leases)), zap.Error(c.err))
-		k.l.observe(Event{Kind: EventError, Err: c.err})
-	}
-	notes := notesOf(c, 2, len(leases))
-	var lost, kept []*Lease
-	k.mu.Lock()
-	k.lag = k.l.now() - due
-	for i, le := range leases {
-		if le.index < 0 {
-			continue
-		}
-		le.busy = false
-		note, noted := notes.of(i)
-		switch {
-		case c.err != nil && le.ttl == 0: // it is to lapse
-		case c.err != nil: // once more, soon
-			le.due = min(le.due, k.l.now()) + max(ttl/20, keeperGap)
-		case !noted:
-			k.renewed(le, c.sent, deadlineOf(c.sent, ttl))
-			le.expiry = c.stamp/1000 + int64(ttl/time.Millisecond)
-			kept = append(kept, le)
-		default:
-			e, ok := parseEntry(note)
-			switch {
-			case ok && !e.offered && e.fence == le.fence: // lasts longer already
-				k.renewed(le, c.sent, deadlineOf(c.sent, e.left(c.stamp)))
-				le.expiry, le.tail = e.expiry, note[34:]
-			case le.releasing: // its own doing
-				le.due = endless
-			default:
-				heap.Remove(&k.leases, le.index)
-				lost = append(lost, le)
-				continue
-			}
-		}
-		heap.Fix(&k.leases, le.index)
-	}
-	k.mu.Unlock()
-	k.nudge()
-	for _, le := range lost {
-		le.cancel(ErrLeaseLost)
-		k.lost(le)
-	}
-	for _, le := range kept {
-		k.l.observe(Event{Kind: EventExtend, Resource: le.resource, Owner: le.owner, Fence: le.fence})
-	}
-}
-
-// entry writes what should stand in Redis.
-func (le *Lease) entry() string {
-	return fmt.Sprintf("L%014d%019d%s", le.expiry, le.fence, le.tail)
-}
-
-// renewed sets a lease's times after a renewal that was sent at sent.
-func (k *keeper) renewed(le *Lease, sent, deadline time.Duration) {
-	if le.ttl == 0 { // it is to lapse
-		return
-	}
-	le.deadline = max(le.deadline, deadline)
-	le.due = sent + le.ttl/3
-	if lease := millis(le.ttl); le.tail[11:25] != lease {
-		le.tail = le.tail[:11] + lease + le.tail[25:]
-	}
 }

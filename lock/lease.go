@@ -27,6 +27,8 @@ type Lease struct {
 	expiry    int64         // its end in Redis as far as known, ms
 	index     int           // in the keeper's heap; -1: not kept
 	busy      bool          // a renewal is under way
+	grouped   bool          // its entry is one of a group's
+	told      bool          // tail has its lease time
 	releasing bool          // a release or settlement has begun
 	outcome   error         // of the release
 }
@@ -121,7 +123,10 @@ func (l *Locker) Keep(ctx context.Context, granted ...Result) ([]*Lease, error) 
 
 func (l *Locker) keep(ctx context.Context, r Result, began time.Duration) *Lease {
 	le := &Lease{l: l, resource: r.Resource, owner: r.Owner, fence: r.Fence, ttl: r.lease, began: began, deadline: r.deadline, index: -1}
-	if e, ok := parseEntry(r.entry); ok && !e.offered {
+	if r.set != nil {
+		n := max(0, r.set.find(&r)) // Redis compares fences where the caller has changed something
+		le.tail, le.expiry, le.grouped = r.set.tail(n), r.set.expiry(), r.set.head[:1] == grouped
+	} else if e, ok := parseEntry(r.entry); ok && !e.offered {
 		le.tail, le.expiry = r.entry[34:], e.expiry
 	}
 	le.ctx, le.cancel = context.WithCancelCause(context.WithoutCancel(ctx))

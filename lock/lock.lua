@@ -1,48 +1,71 @@
 -- Locks resources for callers who do not wait.
 --
 -- ARGV  7 mode: each, all (all or none) or force; 8 lease (14 digits) of all, or
---       "" to take each from its tail; then for each: resource, tail =
---       position(3) nonce(11) lease(14) owner
--- reply ok, µs, the call's fence (16 digits), then index and entry of each that
---       was not granted now: another's entry, an offer, the very grant of this
---       nonce, or "" for one that is not ours. With all, where any was refused,
---       the entry of those that were free is "-".
+--       "" to take each from its tail; 9 how expiry may have them: L each by
+--       itself, G as a group; 10 how many resources, or "" if each has a tail; then
+--       all resources, and either for each a tail = position(3) nonce(11) lease(14)
+--       owner, or a few of these without position: the first for 000, the second for
+--       001, …, and then the first again
+-- reply ok, µs, the call's fence (16 digits; with G behind it if they are a group),
+--       then index and entry of each that was not granted now: another's entry,
+--       an offer, the very grant of this nonce, or "" for one that is not ours.
+--       With all, where any was refused, the entry of those that were free is "-".
 -- It never grants what is held or offered to another, except with force, and
 -- never before an older waiter who may be granted.
-local mode, lease, count = ARGV[7], ARGV[8], (#ARGV - 8) / 2
-local found = redis.call('HMGET', LOCKS, unpack(ARGV, 9, 8 + count))
+local mode, lease = ARGV[7], ARGV[8]
+local count = tonumber(ARGV[10])
+local rests = count and #ARGV - 10 - count
+count = count or (#ARGV - 10) / 2
+local found = redis.call('HMGET', LOCKS, unpack(ARGV, 11, 10 + count))
 waiting = redis.call('ZCARD', QUEUE)
-local due = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', num(now), 'LIMIT', '0', '3')
+local due = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', num(now), 'LIMIT', '0', '1')
 
 local free = waiting == 0 and #due == 0 and lease ~= '' and not PUBLISH
 for i = 1, count do
   if found[i] then free = false break end
 end
 if free then -- by far the most frequent case, before anything else is built
-  local fence, e = nextFence(), expiryAfter(lease)
-  local head = 'L' .. e .. fence
-  local list = {unpack(ARGV, 9)} -- of the right size
-  e = score(e)
-  for i = 1, count do
-    list[2 * i - 1], list[2 * i] = e, ARGV[8 + i]
-  end
+  local fence, e, letter = nextFence(), expiryAfter(lease), ARGV[9]
+  local head = letter .. e .. fence
+  local list = {unpack(ARGV, 11, 10 + 2 * count)} -- of the right size
   redis.call('HSET', META, 'fence', fence)
-  redis.call('ZADD', EXPIRY, unpack(list))
-  for i = 1, count do
-    list[2 * i - 1], list[2 * i] = ARGV[8 + i], head .. ARGV[8 + count + i]
+  if letter == 'G' then
+    redis.call('ZADD', EXPIRY, e, table.concat(ARGV, '\0', 11, 10 + count))
+  else
+    e = score(e)
+    for i = 1, count do
+      list[2 * i - 1], list[2 * i] = e, ARGV[10 + i]
+    end
+    redis.call('ZADD', EXPIRY, unpack(list))
+  end
+  if not rests then
+    for i = 1, count do
+      list[2 * i - 1], list[2 * i] = ARGV[10 + i], head .. ARGV[10 + count + i]
+    end
+  else
+    local digits, i, rest = {'0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}, 0, 0
+    for tens = 0, (count - 1) / 10 do
+      local first = head .. format('%02d', tens)
+      for units = 1, math.min(10, count - i) do
+        i, rest = i + 1, rest + 1
+        if rest > rests then rest = 1 end
+        list[2 * i - 1], list[2 * i] = ARGV[10 + i], first .. digits[units] .. ARGV[10 + count + rest]
+      end
+    end
   end
   redis.call('HSET', LOCKS, unpack(list))
-  return {'ok', stamp, fence}
+  return {'ok', stamp, letter == 'G' and fence .. letter or fence}
 end
 
 --@library
 
 local names, tails, mine = {}, {}, {}
 for i = 1, count do
-  local r = ARGV[8 + i]
-  names[i], tails[i], mine[r] = r, ARGV[8 + count + i], true
+  local r = ARGV[10 + i]
+  names[i], mine[r] = r, true
+  tails[i] = rests and format('%03d', i - 1) .. ARGV[11 + count + (i - 1) % rests] or ARGV[10 + count + i]
 end
-sweep(num(2 * count + 3), mine) -- more than this call adds
+sweep(2 * count + 3, mine) -- more than this call adds
 
 local out = {'ok', stamp, fenceOf()}
 local prefixes = {}

@@ -41,7 +41,7 @@ func FuzzParseEntry(f *testing.F) {
 			return
 		}
 		lease := s[45:59]
-		if again := fmt.Sprintf("L%014d%s%s%s%s", e.expiry, fenceText(e.fence), e.nonce, lease, e.owner); again != s {
+		if again := fmt.Sprintf("%c%014d%s%s%s%s", s[0], e.expiry, fenceText(e.fence), e.nonce, lease, e.owner); again != s {
 			t.Fatalf("%q is read as %q", s, again)
 		}
 	})

@@ -9,7 +9,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease, never = ARGV[1], '99999999999999'
 local fresh = lease == never and never or string.format('%014.0f', now + tonumber(lease))
-local shape = '^L' .. string.rep('%d', 14) .. '[0-8]' .. string.rep('%d', 18) .. string.rep('[%w_%-]', 11) .. string.rep('%d', 14) .. '.'
+local shape = '^[LG]' .. string.rep('%d', 14) .. '[0-8]' .. string.rep('%d', 18) .. string.rep('[%w_%-]', 11) .. string.rep('%d', 14) .. '.'
 
 local names, write = {}, {}
 local out = {'ok', string.format('%.0f', time[1] * 1000000 + time[2])}

@@ -10,6 +10,7 @@ type Claim struct {
 	TTL      time.Duration // lease time; 0 is Config.TTL; NoExpiry for none
 
 	entry string        // the entry as it was granted, where it is known: lets Redis compare whole values
+	set   *grants       // or what it was granted with
 	held  time.Duration // how long it was kept, for the observers
 }
 
@@ -30,7 +31,8 @@ type Result struct {
 	TTL      time.Duration // time left to the holder; NoExpiry for none
 	Err      error         // nil if this input succeeded
 
-	entry    string        // the entry in Redis behind a grant
+	entry    string        // the entry in Redis behind a grant, or
+	set      *grants       // what it was granted with
 	lease    time.Duration // the lease time of a grant
 	deadline time.Duration // local end of a grant, by the Locker's clock
 }
@@ -64,9 +66,9 @@ func (rs Results) Refused() Results {
 // time, for Extend and Unlock.
 func (rs Results) Claims() []Claim {
 	cs := make([]Claim, 0, len(rs))
-	for _, r := range rs {
-		if r.Err == nil {
-			cs = append(cs, Claim{Resource: r.Resource, Owner: r.Owner, Fence: r.Fence, TTL: r.lease, entry: r.entry})
+	for i := range rs {
+		if r := &rs[i]; r.Err == nil {
+			cs = append(cs, Claim{Resource: r.Resource, Owner: r.Owner, Fence: r.Fence, TTL: r.lease, entry: r.entry, set: r.set})
 		}
 	}
 	return cs

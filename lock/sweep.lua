@@ -9,5 +9,5 @@ if not meta[3] then -- numbers begin somewhere, so that a first event can be mis
   redis.call('HSET', META, 'event', stamp)
   meta[3] = stamp
 end
-flush(true)
+more = flush(true) and more -- what could not be written is not tried again at once
 return {'ok', stamp, num(meta[3] + #events), more and '1' or ''}

@@ -3,6 +3,9 @@ package lock
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
+	"math/bits"
+	"strconv"
 	"time"
 )
 
@@ -54,25 +57,55 @@ func (l *Locker) lock(ctx context.Context, op, mode string, claims []Claim) (Res
 // valid, and with the lease time and the owner filled in.
 func (l *Locker) accept(claims []Claim, locking bool) Results {
 	rs := make(Results, len(claims))
-	seen := make(map[string]struct{}, len(claims))
+	seen := newNames(rs)
 	for i := range claims {
 		c := &claims[i]
 		r := &rs[i]
-		r.Resource, r.Owner, r.Fence, r.lease, r.entry = c.Resource, c.Owner, c.Fence, c.TTL, c.entry
+		r.Resource, r.lease = c.Resource, c.TTL
 		if r.lease == 0 {
 			r.lease = l.cfg.TTL
 		}
 		r.Err = c.check(locking)
-		if _, twice := seen[c.Resource]; twice && r.Err == nil {
+		if r.Err == nil && !seen.add(i) {
 			r.Err = invalid("Claim[%d].Resource %q stands twice in the call", i, c.Resource)
 		}
-		if r.Err != nil {
-			r.Owner, r.Fence = "", 0
-			continue
+		if r.Err == nil {
+			r.Owner, r.Fence, r.entry, r.set = c.Owner, c.Fence, c.entry, c.set
 		}
-		seen[c.Resource] = struct{}{}
 	}
 	return rs
+}
+
+// Names tells which resource stands twice in a collection.
+type names struct {
+	rs    Results
+	seed  maphash.Seed
+	slots []int32 // 1 + the index of a result, where the hash of its name says or behind that
+}
+
+func newNames(rs Results) names {
+	ns := names{rs: rs}
+	if len(rs) > 1 {
+		ns.seed = maphash.MakeSeed()
+		ns.slots = make([]int32, 1<<bits.Len(uint(2*len(rs))))
+	}
+	return ns
+}
+
+// add takes the i-th resource; false if it was there before.
+func (ns *names) add(i int) bool {
+	if len(ns.slots) == 0 {
+		return true
+	}
+	name, mask := ns.rs[i].Resource, uint64(len(ns.slots)-1)
+	at := maphash.String(ns.seed, name) & mask
+	for ; ns.slots[at] != 0; at = (at + 1) & mask {
+		if ns.rs[ns.slots[at]-1].Resource == name {
+			return false
+		}
+	}
+	ns.slots[at] = int32(i) + 1
+	return true
 }
 
 func (c *Claim) check(locking bool) error {
@@ -137,21 +170,52 @@ func (l *Locker) lockBatches(rs Results, mode string) []*batch {
 		return kind{lease: r.lease}
 	})
 	for _, b := range batches {
-		shared := ""
-		if mode != "all" {
-			shared = millis(b.kind.lease)
-		}
-		b.call = &call{script: lockScript, shard: b.kind.shard, once: true, args: []any{mode, shared}, names: b.names(rs), texts: b.tails(rs)}
-		if mode == "each" {
-			b.call.kin = "lock"
-		}
-		b.call.orphan = func(c *call) {
-			if c.mayHaveGranted() {
-				l.giveBack(c.shard, lockStrays(c, nil), c.ghost)
-			}
-		}
+		b.call = l.lockCall(b, rs, mode)
 	}
 	return batches
+}
+
+// lockCall makes a batch's call. Those of a collection do not travel with others:
+// what all of its claims have in common is sent once, and they may be a group.
+func (l *Locker) lockCall(b *batch, rs Results, mode string) *call {
+	c := &call{script: lockScript, shard: b.kind.shard, once: true, names: b.names(rs)}
+	shared, index, count := "", single, ""
+	lease, sameLease, sameOwner := b.common(rs)
+	if sameLease {
+		shared = millis(lease)
+	}
+	switch collection := mode == "all" || len(rs) > gateSize; {
+	case collection && sameLease:
+		index = indexOf(c.names, lease)
+		if sameOwner {
+			count = strconv.Itoa(len(c.names))
+			c.texts = newRests(len(c.names), shared, rs[b.index[0]].Owner)
+		}
+	case !collection && mode == "each":
+		c.kin = "lock"
+	}
+	if c.texts == nil {
+		c.texts = b.tails(rs)
+	}
+	c.args = []any{mode, shared, index, count}
+	c.orphan = func(c *call) {
+		if c.mayHaveGranted() {
+			l.giveBack(c.shard, lockStrays(c, nil), c.ghost)
+		}
+	}
+	return c
+}
+
+// common tells the lease time of a batch's claims, and whether it and the owner
+// are the same for all.
+func (b *batch) common(rs Results) (lease time.Duration, leases, owners bool) {
+	first := &rs[b.index[0]]
+	leases, owners = true, true
+	for _, i := range b.index {
+		leases = leases && rs[i].lease == first.lease
+		owners = owners && rs[i].Owner == first.Owner
+	}
+	return first.lease, leases, owners
 }
 
 // tails writes the parts of the entries that the client knows, each with a
@@ -189,13 +253,26 @@ func split(s string, ends []int) []string {
 func lockStrays(c *call, fences []int64) []stray {
 	strays := make([]stray, len(c.names))
 	for n, resource := range c.names {
-		strays[n] = stray{place: plainPlace(resource), resource: resource, nonce: c.texts[n][3:14], lease: leaseIn(c.texts[n])}
+		tail := c.lockTail(n)
+		strays[n] = stray{place: plainPlace(resource), resource: resource, nonce: nonceIn(tail), lease: leaseIn(tail)}
 		if fences != nil && fences[n] != 0 {
 			strays[n].real = fenceText(fences[n])
 		}
 	}
 	return strays
 }
+
+// lockTail returns what a lock call sent for its n-th resource, from the nonce on.
+func (c *call) lockTail(n int) string {
+	if c.rests() {
+		return c.texts[n%len(c.texts)]
+	}
+	return c.texts[n][3:]
+}
+
+// rests tells whether the texts of a lock call are a few for all of its resources,
+// and have no positions.
+func (c *call) rests() bool { return c.args[3] != "" }
 
 // settleLocks reads the answer to a batch into the results.
 func (l *Locker) settleLocks(ctx context.Context, b *batch, rs Results) {
@@ -210,11 +287,7 @@ func (l *Locker) settleLocks(ctx context.Context, b *batch, rs Results) {
 		return
 	}
 	notes := notesOf(c, 3, len(b.index))
-	base, ok := parseDigits(c.str(2))
-	if !ok {
-		base = 0
-	}
-	entries := b.entries(c, rs)
+	granted := grantsOf(c)
 	var fences []int64
 	if c.ghost > 0 {
 		fences = make([]int64, len(b.index))
@@ -222,10 +295,13 @@ func (l *Locker) settleLocks(ctx context.Context, b *batch, rs Results) {
 	for n, i := range b.index {
 		r := &rs[i]
 		if note, noted := notes.of(n); noted {
-			r.readLock(c, note, c.texts[n][3:14])
+			r.readLock(c, note, nonceIn(c.lockTail(n)))
 		} else {
-			r.entry, r.Fence, r.TTL = entries[n], base*1000+position(c.texts[n]), r.lease
-			r.deadline = deadlineOf(c.sent, r.lease)
+			r.Fence, r.TTL, r.deadline = granted.first+int64(n), r.lease, deadlineOf(c.sent, r.lease)
+			r.entry, r.set = "", granted
+			if granted.head == "" {
+				r.entry, r.set = single+expiryText(c.stamp, r.lease)+c.str(2)+c.texts[n], nil
+			}
 		}
 		if fences != nil && r.Err == nil {
 			fences[n] = r.Fence
@@ -234,24 +310,6 @@ func (l *Locker) settleLocks(ctx context.Context, b *batch, rs Results) {
 	if c.ghost > 0 { // a send that was not answered may yet be executed
 		l.giveBack(c.shard, lockStrays(c, fences), c.ghost)
 	}
-}
-
-// entries writes what the script wrote for those that it granted.
-func (b *batch) entries(c *call, rs Results) []string {
-	size := 0
-	for n := range b.index {
-		size += lockHead - tailHead + len(c.texts[n])
-	}
-	buffer, ends := make([]byte, 0, size), make([]int, len(b.index))
-	head, last := "", time.Duration(-1)
-	for n, i := range b.index {
-		if rs[i].lease != last {
-			head, last = "L"+expiryText(c.stamp, rs[i].lease)+c.str(2), rs[i].lease
-		}
-		buffer = append(append(buffer, head...), c.texts[n]...)
-		ends[n] = len(buffer)
-	}
-	return split(string(buffer), ends)
 }
 
 // readLock reads the entry that the script noted for a claim with this nonce.
@@ -265,7 +323,7 @@ func (r *Result) readLock(c *call, note, nonce string) {
 	case e.offered || e.nonce != nonce:
 		r.refuse(e, c.stamp)
 	default:
-		r.entry = note
+		r.entry, r.set = note, nil
 		r.grant(e, c)
 	}
 }
@@ -278,13 +336,6 @@ func (r *Result) grant(e entry, c *call) {
 
 // refuse writes what bars the way into a result.
 func (r *Result) refuse(e entry, stamp int64) {
-	r.Owner, r.Fence, r.TTL, r.Err, r.entry = e.owner, e.fence, e.left(stamp), ErrHeld, ""
-}
-
-// expiryText is what the script wrote as the end of a lease granted at stamp.
-func expiryText(stamp int64, lease time.Duration) string {
-	if lease == NoExpiry {
-		return never
-	}
-	return fmt.Sprintf("%014d", stamp/1000+int64(lease/time.Millisecond))
+	r.Owner, r.Fence, r.TTL, r.Err = e.owner, e.fence, e.left(stamp), ErrHeld
+	r.entry, r.set = "", nil
 }

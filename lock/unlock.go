@@ -54,40 +54,75 @@ func (l *Locker) change(ctx context.Context, op string, s *script, claims []Clai
 }
 
 func (l *Locker) changeBatches(rs Results, s *script, force bool) []*batch {
+	together := rs.together()
 	batches := l.batches(rs, chunk, func(r *Result) kind {
 		k := kind{fenced: r.Fence != 0}
 		if s == extendScript {
 			k.lease = r.lease
+		} else if together[r.set] >= setLeast && r.set.find(r) >= 0 {
+			k.set = r.set
 		}
 		return k
 	})
 	for _, b := range batches {
-		wants, first := make([]string, len(b.index)), never
-		for n, i := range b.index {
-			wants[n] = rs[i].want()
-			if force {
-				wants[n] = anybody
-			}
-			if want := wants[n]; want[0] != 'L' {
-				first = "0"
-			} else {
-				first = min(first, want[1:15])
-			}
-		}
 		// What names no fence might meet a later grant of the same owner.
-		b.call = &call{script: s, shard: b.kind.shard, once: !b.kind.fenced, kin: "change", names: b.names(rs), texts: wants}
-		if s == extendScript {
-			b.call.args = []any{first, millis(b.kind.lease)}
+		c := &call{script: s, shard: b.kind.shard, once: !b.kind.fenced, names: b.names(rs)}
+		first, head := never, ""
+		if set := b.kind.set; set != nil {
+			first, head = set.head[1:15], set.head
 		} else {
-			b.call.args, b.call.dated = []any{"0", first}, true
+			c.kin = "change"
+			c.texts = make([]string, len(b.index))
+			for n, i := range b.index {
+				want := rs[i].want()
+				if force {
+					want = anybody
+				}
+				if want[0] != single[0] && want[0] != grouped[0] {
+					first = "0"
+				} else {
+					first = min(first, want[1:15])
+				}
+				c.texts[n] = want
+			}
 		}
+		if s == extendScript {
+			c.args = []any{first, millis(b.kind.lease)}
+		} else {
+			c.args, c.dated = []any{"0", first, head}, true
+		}
+		b.call = c
 	}
 	return batches
 }
 
+// setLeast is how many of a call's grants are worth a call of their own.
+const setLeast = 8
+
+// together counts the results of each set of grants.
+func (rs Results) together() map[*grants]int {
+	var counts map[*grants]int
+	for i := 0; i < len(rs); {
+		from, set := i, rs[i].set
+		for i < len(rs) && rs[i].set == set {
+			i++
+		}
+		if set == nil || len(set.names) < setLeast {
+			continue
+		}
+		if counts == nil {
+			counts = make(map[*grants]int)
+		}
+		counts[set] += i - from
+	}
+	return counts
+}
+
 // want says which lock is meant, as entry.lua's wanted reads it.
 func (r *Result) want() string {
-	switch {
+	switch n := r.set.find(r); {
+	case n >= 0:
+		return r.set.entry(n)
 	case r.Fence != 0 && r.isOf(r.entry):
 		return r.entry
 	case r.Fence != 0:
@@ -118,20 +153,22 @@ func (l *Locker) settleChanges(ctx context.Context, b *batch, rs Results) {
 	}
 	notes := notesOf(c, 2, len(b.index))
 	for n, i := range b.index {
-		note, noted := notes.of(n)
-		rs[i].change(c, note, noted, extend)
+		if note, noted := notes.of(n); noted {
+			rs[i].change(c, note, extend)
+		} else if extend {
+			rs[i].TTL, rs[i].deadline = rs[i].lease, deadlineOf(c.sent, rs[i].lease)
+		} else {
+			rs[i].Owner, rs[i].Fence, rs[i].TTL = "", 0, 0
+		}
 	}
 }
 
-// change reads what came of one resource that was to be released or extended.
-func (r *Result) change(c *call, note string, noted, extend bool) {
+// change reads what the script noted of a resource that was to be released or
+// extended.
+func (r *Result) change(c *call, note string, extend bool) {
 	e, ok := parseEntry(note)
 	mine := ok && !e.offered && e.owner == r.Owner && (r.Fence == 0 || e.fence == r.Fence)
 	switch {
-	case !noted && extend:
-		r.TTL, r.deadline = r.lease, deadlineOf(c.sent, r.lease)
-	case !noted:
-		r.Owner, r.Fence, r.TTL = "", 0, 0
 	case extend && mine: // set, or it lasts longer already
 		r.Fence, r.TTL, r.deadline = e.fence, e.left(c.stamp), deadlineOf(c.sent, e.left(c.stamp))
 	case !extend && c.unanswered && (note == "" || ok && (e.offered || c.follows(e.fence))): // gone: an earlier send did it
