@@ -7,7 +7,7 @@ ROUNDS   ?= 5
 export FUZZTIME COUNT
 
 .DEFAULT_GOAL := help
-.PHONY: help check setup test race embedded docker repeat fuzz lint vet fmt tidy tidy-check cover example bench bench-page vulnerabilities clean
+.PHONY: model help check setup test race embedded docker repeat fuzz lint vet fmt tidy tidy-check cover example bench bench-page vulnerabilities clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ bench-page: ## write docs/benchmarks.md and .svg anew from docs/benchmarks.json
 
 vulnerabilities: ## govulncheck, if its database can be reached
 	@bash .ci/run vulnerabilities
+
+model: ## visit all states of internal/model, and show what each rule is for; five minutes, 4 GB
+	@go run ./internal/model/cmd/explore
+	@go run ./internal/model/cmd/explore -rules
 
 clean: ## remove bin/
 	@rm -rf bin

@@ -92,6 +92,9 @@ type notes struct {
 
 // notesOf reads the notes about n resources, from there on in the reply.
 func notesOf(c *call, from, n int) notes {
+	if c.str(from) == "0" { // about all of them
+		from += 2
+	}
 	if len(c.reply) <= from {
 		return notes{}
 	}

@@ -129,6 +129,12 @@ local function claim(i, r, place, tail, max, retention)
     end
     return waited() and redis.call('ZLEXCOUNT', QUEUE, from, to) or 0
   end
+  local function lift() -- of exhausted: this maximum is larger, so the lock may be offered again
+    if waiter and j and j.state == 'x' then
+      j.state = 'f'
+      rec = putJob(place, j)
+    end
+  end
   local function leave(gone, n) -- out of the queue
     if arrival and not gone[memberOf(place, waiter, arrival)] then
       dequeue(place, waiter, arrival)
@@ -152,10 +158,7 @@ local function claim(i, r, place, tail, max, retention)
   if kind == 'own' then return 'granted', entry, rec end
   if kind == 'bad' then return 'bad' end
   if kind == 'held' then
-    if waiter and j and j.state == 'x' then -- its maximum is larger: may be offered the lock again
-      j.state = 'f'
-      rec = putJob(place, j)
-    end
+    lift()
     return 'held', entry, rec, stay()
   end
 
@@ -181,6 +184,7 @@ local function claim(i, r, place, tail, max, retention)
   end
   local m = not offered and waited() and nextFor(r, gone, n)
   if m and not (arrival and arrivalIn(m) >= arrival) then
+    lift()
     local rank = stay()
     return 'held', offer(r, m), rec, rank
   end

@@ -67,7 +67,7 @@ func (l *Locker) judgeError(c *call, err error) verdict {
 	default:
 		// No rights, wrong password, a server that is too old …
 		c.broken = true
-		c.err = fmt.Errorf("lock: script %s: %w", c.script.name, err)
+		c.err = fmt.Errorf("lock: script %s: %w", c.script.name, l.explain(err))
 		return verdictFinal
 	}
 }

@@ -61,6 +61,31 @@ func (g *grants) entry(n int) string {
 	return g.head + digits(int64(n), 3) + g.tail(n)
 }
 
+// renewed returns the same grants with another letter and expiry, and another
+// lease time.
+func (g *grants) renewed(head, lease string) *grants {
+	next := &grants{head: head + g.head[15:], first: g.first, names: g.names, texts: g.texts, rests: g.rests}
+	at := tailHead - 14 // of the lease
+	if g.rests {
+		at -= 3
+	}
+	if g.texts[0][at:at+14] != lease {
+		next.texts = make([]string, len(g.texts))
+		for i, old := range g.texts {
+			next.texts[i] = old[:at] + lease + old[at+14:]
+		}
+	}
+	return next
+}
+
+// renewedAs tells how the index has what an extend call has set.
+func (c *call) renewedAs() string {
+	if c.str(2) == "0" {
+		return c.str(3)
+	}
+	return single
+}
+
 // expiry returns their end in ms of Redis time.
 func (g *grants) expiry() int64 {
 	ms, _ := parseDigits(g.head[1:15])

@@ -193,6 +193,113 @@ func TestGroupIsPartlyExtended(t *testing.T) {
 	eventually(t, "nothing left", func() bool { return entries(t, rdb, ns) == 0 && len(index(t, rdb, ns)) == 0 })
 }
 
+// TestGroupIsExtendedAsAWhole, also for another lease time, and released as such.
+func TestGroupIsExtendedAsAWhole(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, redistest.Any)
+	ns := s.Namespace(t)
+	ctx := bounded(t)
+	l, rdb := newLocker(t, s, lock.Config{Namespace: ns}), s.Client(t)
+	rs := must[lock.Results](t)(l.TryLock(ctx, lease("me", 20*time.Second, names("name", 200)...)...))
+	for _, ttl := range []time.Duration{20 * time.Second, 30 * time.Second, time.Minute} {
+		claims := rs.Claims()
+		for i := range claims {
+			claims[i].TTL = ttl
+		}
+		next := must[lock.Results](t)(l.Extend(ctx, claims...))
+		for i, r := range must[lock.Results](t)(l.Owners(ctx, names("name", 200)...)) {
+			if r.Fence != rs[i].Fence || r.TTL > ttl || r.TTL < ttl-10*time.Second || next[i].Fence != r.Fence {
+				t.Fatalf("granted %+v, extended to %+v, found %+v", rs[i], next[i], r)
+			}
+		}
+		if m := index(t, rdb, ns); len(m) != 1 {
+			t.Errorf("%d members", len(m))
+		}
+		rs = next
+	}
+	must[lock.Results](t)(l.Unlock(ctx, rs.Claims()...))
+	if n, m := entries(t, rdb, ns), index(t, rdb, ns); n != 0 || len(m) != 0 {
+		t.Errorf("%d entries and %d members are left", n, len(m))
+	}
+}
+
+// TestGroupLapsesAfterItWasExtended as a whole, and not before.
+func TestGroupLapsesAfterItWasExtended(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, redistest.Any)
+	ns := s.Namespace(t)
+	ctx := bounded(t)
+	l, rdb := newLocker(t, s, lock.Config{Namespace: ns}), s.Client(t)
+	seen := events(t, newLocker(t, s, lock.Config{Namespace: ns}), lock.EventExpire)
+	rs := must[lock.Results](t)(l.TryLock(ctx, lease("me", soon, names("name", 200)...)...))
+	claims := rs.Claims()
+	for i := range claims {
+		claims[i].TTL = 3 * soon
+	}
+	must[lock.Results](t)(l.Extend(ctx, claims...))
+	pass(ctx, 2*soon) // and the sweeps in it
+	wantExpiries(ctx, t, l, seen)
+	lapsed(ctx, t, l, names("name", 200)...)
+	wantExpiries(ctx, t, l, seen, rs...)
+	eventually(t, "nothing left", func() bool { return entries(t, rdb, ns) == 0 && len(index(t, rdb, ns)) == 0 })
+}
+
+// TestGroupIsKept and lost by nobody, though each renewal may be of others.
+func TestGroupIsKept(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, redistest.Any)
+	ns := s.Namespace(t)
+	ctx := bounded(t)
+	l, rdb := newLocker(t, s, lock.Config{Namespace: ns}), s.Client(t)
+	seen := events(t, newLocker(t, s, lock.Config{Namespace: ns}), lock.EventExpire)
+	rs := must[lock.Results](t)(l.TryLock(ctx, lease("me", soon, names("name", 700)...)...))
+	leases := must[[]*lock.Lease](t)(l.Keep(ctx, rs...))
+	for i := range 6 {
+		pass(ctx, soon/2)
+		for _, lease := range leases[i*100 : i*100+50] { // so that the compositions change
+			wantErr(t, lease.Release(ctx), nil)
+		}
+	}
+	var kept lock.Results
+	for i, lease := range leases {
+		switch {
+		case i >= 600:
+			lease.Lapse()
+			kept = append(kept, rs[i])
+		case i%100 >= 50:
+			wantErr(t, lease.Release(ctx), nil)
+		}
+	}
+	eventually(t, "nothing left", func() bool { return entries(t, rdb, ns) == 0 && len(index(t, rdb, ns)) == 0 })
+	wantExpiries(ctx, t, l, seen, kept...)
+}
+
+// TestCompositionsThatChangeLeaveNothingBehind: who extends makes no new groups.
+func TestCompositionsThatChangeLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, redistest.Any)
+	ns := s.Namespace(t)
+	ctx := bounded(t)
+	l, rdb := newLocker(t, s, lock.Config{Namespace: ns}), s.Client(t)
+	rs := must[lock.Results](t)(l.TryLock(ctx, lease("me", time.Minute, names("name", 200)...)...))
+	for range 20 {
+		claims := rs.Claims()
+		rs = must[lock.Results](t)(l.Extend(ctx, append(claims[1:], claims[0])...))
+		for _, v := range must[[]string](t)(rdb.HVals(ctx, keysOf(ns, 0)[1]).Result()) {
+			if v[0] != 'L' {
+				t.Fatalf("%q is by itself in the index", v)
+			}
+		}
+	}
+	if n := len(index(t, rdb, ns)); n != 1+200 {
+		t.Errorf("%d members", n)
+	}
+	must[lock.Results](t)(l.Unlock(ctx, rs.Claims()...))
+	if n, m := entries(t, rdb, ns), index(t, rdb, ns); n != 0 || len(m) != 1 {
+		t.Errorf("%d entries and %d members are left", n, len(m))
+	}
+}
+
 // TestGroupIsForcedOver: the new holders have leases of their own.
 func TestGroupIsForcedOver(t *testing.T) {
 	t.Parallel()

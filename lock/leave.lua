@@ -17,6 +17,9 @@ local function leave(r, v, place, nonce, real)
   if arrival then
     dequeue(place, waiter, arrival)
     gone[memberOf(place, waiter, arrival)], n = true, 1
+    if sub(place, 5 + #r, 5 + #r) == 'j' and find(runOf(place)[1], '[dxp]') then
+      wakeBehind(place) -- as one does who is told that the run is over
+    end
   end
   if not (nonce ~= '' and look(v) == 'held' and nonceIn(v) == nonce and fenceIn(v) ~= real) then
     release(r, v, gone, n)

@@ -36,7 +36,12 @@ if free then -- by far the most frequent case, before anything else is built
     for i = 1, count do
       list[2 * i - 1], list[2 * i] = e, ARGV[10 + i]
     end
+    -- Up to 128 short members are kept as a list that each addition searches; with
+    -- a long one among them it becomes a skip list, and remains one.
+    local long = count >= 8 and string.rep('-', 513)
+    if long then redis.call('ZADD', EXPIRY, e, long) end
     redis.call('ZADD', EXPIRY, unpack(list))
+    if long then redis.call('ZREM', EXPIRY, long) end
   end
   if not rests then
     for i = 1, count do

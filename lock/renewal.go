@@ -99,7 +99,7 @@ func (k *keeper) renewal(shard int, ttl time.Duration, leases []*Lease) *renewal
 	}
 	c.until = min(c.until, k.l.now()+giveUp)
 	c.texts = split(string(entries), ends)
-	c.args = []any{first, millis(ttl)}
+	c.args = []any{first, millis(ttl), ""}
 	c.local = func() []any {
 		args := append(make([]any, 0, 1+2*len(leases)), millis(ttl))
 		for _, le := range leases {

@@ -52,7 +52,7 @@ var (
 var (
 	lockScript   = newScript("lock", compose(lockLua)).with(layout{shared: 4, least: -1, head: 3})
 	unlockScript = newScript("unlock", compose(unlockLua)).with(layout{shared: 3, least: 1, tail: -1, head: 2})
-	extendScript = newScript("extend", compose(extendLua)).with(layout{shared: 2, least: 0, tail: -1, head: 2})
+	extendScript = newScript("extend", compose(extendLua)).with(layout{shared: 3, least: 0, tail: -1, head: 2})
 	renewScript  = &script{name: "renew", source: renewLua, sha: sha(renewLua), local: true}
 	ownersScript = newScript("owners", compose(ownersLua)).with(layout{least: -1, tail: -1, head: 2})
 	claimScript  = newScript("claim", compose(claimLua)).with(layout{shared: 1, least: -1, width: 5, resource: 1, tail: 2, head: 2, answers: 4})

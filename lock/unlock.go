@@ -59,7 +59,8 @@ func (l *Locker) changeBatches(rs Results, s *script, force bool) []*batch {
 		k := kind{fenced: r.Fence != 0}
 		if s == extendScript {
 			k.lease = r.lease
-		} else if together[r.set] >= setLeast && r.set.find(r) >= 0 {
+		}
+		if together[r.set] >= setLeast && r.set.find(r) >= 0 {
 			k.set = r.set
 		}
 		return k
@@ -78,16 +79,16 @@ func (l *Locker) changeBatches(rs Results, s *script, force bool) []*batch {
 				if force {
 					want = anybody
 				}
-				if want[0] != single[0] && want[0] != grouped[0] {
-					first = "0"
-				} else {
+				if isWhole(want) {
 					first = min(first, want[1:15])
+				} else {
+					first = "0"
 				}
 				c.texts[n] = want
 			}
 		}
 		if s == extendScript {
-			c.args = []any{first, millis(b.kind.lease)}
+			c.args = []any{first, millis(b.kind.lease), head}
 		} else {
 			c.args, c.dated = []any{"0", first, head}, true
 		}
@@ -132,6 +133,9 @@ func (r *Result) want() string {
 	}
 }
 
+// isWhole tells whether a want is a whole entry.
+func isWhole(want string) bool { return want[:1] == single || want[:1] == grouped }
+
 // isOf tells whether an entry is of this owner and fence: the caller may have
 // changed the claim that it came with.
 func (r *Result) isOf(text string) bool {
@@ -152,10 +156,22 @@ func (l *Locker) settleChanges(ctx context.Context, b *batch, rs Results) {
 		return
 	}
 	notes := notesOf(c, 2, len(b.index))
+	var set *grants
+	var head, lease string
+	if extend {
+		head, lease = c.renewedAs()+expiryText(c.stamp, b.kind.lease), millis(b.kind.lease)
+		if b.kind.set != nil {
+			set = b.kind.set.renewed(head, lease)
+		}
+	}
 	for n, i := range b.index {
 		if note, noted := notes.of(n); noted {
 			rs[i].change(c, note, extend)
 		} else if extend {
+			rs[i].set, rs[i].entry = set, ""
+			if set == nil && isWhole(c.texts[n]) {
+				rs[i].entry = head + c.texts[n][15:45] + lease + c.texts[n][lockHead:]
+			}
 			rs[i].TTL, rs[i].deadline = rs[i].lease, deadlineOf(c.sent, rs[i].lease)
 		} else {
 			rs[i].Owner, rs[i].Fence, rs[i].TTL = "", 0, 0
@@ -170,6 +186,7 @@ func (r *Result) change(c *call, note string, extend bool) {
 	mine := ok && !e.offered && e.owner == r.Owner && (r.Fence == 0 || e.fence == r.Fence)
 	switch {
 	case extend && mine: // set, or it lasts longer already
+		r.entry, r.set = note, nil
 		r.Fence, r.TTL, r.deadline = e.fence, e.left(c.stamp), deadlineOf(c.sent, e.left(c.stamp))
 	case !extend && c.unanswered && (note == "" || ok && (e.offered || c.follows(e.fence))): // gone: an earlier send did it
 		r.Owner, r.Fence, r.TTL = e.owner, e.fence, 0
