@@ -34,6 +34,7 @@ type Grant struct {
 
 	turn      chan struct{}   // who has put something in may settle
 	end       lock.End        // how it was settled; 0 while it is not
+	unsure    bool            // a settlement may have been executed: its answer was lost
 	exhausted *ExhaustedError // where its failure left no attempt
 }
 
@@ -110,12 +111,13 @@ func (g *Grant) settle(ctx context.Context, s lock.Settlement, cause error) erro
 		return nil
 	case g.end != 0:
 		return ErrSettled
-	case g.lease.Context().Err() != nil:
+	case g.lease.Context().Err() != nil && !g.unsure: // if it may be settled, Redis is asked
 		return context.Cause(g.lease.Context())
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
 	if err := g.lease.Settle(ctx, s); err != nil {
+		g.unsure = g.unsure || errors.Is(err, lock.ErrOutcomeUnknown)
 		if errors.Is(err, lock.ErrLeaseLost) {
 			g.cancel(lock.ErrLeaseLost)
 			g.lost()

@@ -108,6 +108,37 @@ func TestGrantMaySettleAgainAfterAnError(t *testing.T) {
 	})
 }
 
+// TestG9GrantThatMayBeSettledAsksRedis: after an outcome that is not known, the end
+// of the lease decides nothing: Redis may have remembered the first answer.
+func TestG9GrantThatMayBeSettledAsksRedis(t *testing.T) {
+	for name, answer := range map[string]error{"settled": nil, "not settled": lock.ErrLeaseLost} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := attempt(1)
+				failure := lock.ErrOutcomeUnknown
+				l.settle = func(context.Context, lock.Settlement) error { return failure }
+				g, c := acquire(t, Config{}, l)
+				wantIs(t, g.Done(t.Context()), lock.ErrOutcomeUnknown)
+				l.end(lock.ErrLeaseLost)
+				synctest.Wait()
+				failure = answer
+				if err := g.Done(t.Context()); !errors.Is(err, answer) {
+					t.Errorf("Done again: %v, want %v", err, answer)
+				}
+				if len(l.settled) != 2 {
+					t.Errorf("Redis was asked %d times", len(l.settled))
+				}
+				synctest.Wait()
+				if answer == nil {
+					wantCalls(t, c, "acquired #1", "lost #1", "done #1")
+				} else {
+					wantCalls(t, c, "acquired #1", "lost #1")
+				}
+			})
+		})
+	}
+}
+
 func TestGrantFailureWithoutCause(t *testing.T) {
 	l := attempt(1)
 	g, _ := acquire(t, Config{}, l)
