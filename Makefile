@@ -4,10 +4,13 @@
 FUZZTIME ?= 30s
 COUNT    ?= 10
 ROUNDS   ?= 5
+DURATION ?= 10m
+SEED     ?= 0
+FAULT    ?= all
 export FUZZTIME COUNT
 
 .DEFAULT_GOAL := help
-.PHONY: model help check setup test race embedded docker repeat fuzz lint vet fmt tidy tidy-check cover example bench bench-page vulnerabilities clean
+.PHONY: help check setup test race embedded docker repeat fuzz lint vet fmt tidy tidy-check cover example bench bench-page vulnerabilities model torture clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +74,9 @@ vulnerabilities: ## govulncheck, if its database can be reached
 model: ## visit all states of internal/model, and show what each rule is for; five minutes, 4 GB
 	@go run ./internal/model/cmd/explore
 	@go run ./internal/model/cmd/explore -rules
+
+torture: ## faults at processes, connections and Redis for DURATION (SEED, FAULT), and every check against a broken variant
+	@go test -C internal/torture -count=1 -timeout 0 -v -run 'TestTorture|TestBrokenVariants' -parallel 2 -duration $(DURATION) -seed $(SEED) -fault "$(FAULT)"
 
 clean: ## remove bin/
 	@rm -rf bin

@@ -218,16 +218,17 @@ end
 
 -- overdue returns about n resources whose end in the index is past, but none of
 -- those in mine, and which of them are there by themselves. It takes the groups
--- apart.
+-- apart: of the last one 50, since to put the rest back costs more than these.
 local function overdue(n, mine)
   local names, single, seen, from = {}, {}, {}, 0
+  local size = n < 50 and 3 or 16 -- of a page: each may be a long group
   while #names < n do
-    local page = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', num(now), 'LIMIT', tostring(from), '16')
+    local page = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', num(now), 'LIMIT', tostring(from), tostring(size))
     for _, m in ipairs(page) do
       if #names >= n then break end
       if #m > 512 then
         local till = redis.call('ZSCORE', EXPIRY, m)
-        local parts, left = cut(m, n - #names)
+        local parts, left = cut(m, math.max(n - #names, 50))
         for _, r in ipairs(parts) do
           if mine[r] then
             add(setExpiry, till, r)
@@ -241,8 +242,8 @@ local function overdue(n, mine)
         names[#names + 1], single[m], seen[m] = m, true, true
       end
     end
-    if #page < 16 then break end
-    from = from + 16
+    if #page < size then break end
+    from = from + size
   end
   return names, single
 end

@@ -1,0 +1,127 @@
+package torture
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+const (
+	offer = time.Second            // P: how long an offer stands
+	rank  = 100 * time.Millisecond // by how much later each waiter asks
+)
+
+// promptness is how long a process may take to end the work's context, when it
+// runs: it notes when it does not.
+const promptness = slack / 2
+
+// checkReturns finds calls that outlived their contexts (G10).
+func checkReturns(lives []*life, v *verdict) {
+	for _, l := range lives {
+		for _, o := range l.operations {
+			if o.returned == 0 {
+				continue
+			}
+			if limit := l.stopped(o.Deadline) + slack.Microseconds(); o.returned > limit {
+				v.violate("timers G10", o.At, "process %d: %s of %q returned %v after its deadline: %s",
+					l.process, o.Op, o.Key, micros(o.returned-o.Deadline), o.answer.Error)
+			}
+		}
+	}
+	v.checked("G10")
+}
+
+// checkLoss finds work whose context did not end with its lease (G2). Redis counts
+// from when it executed the last renewal, which is later than when that was sent.
+func checkLoss(lives []*life, all map[string][]tenure, v *verdict) {
+	for _, l := range lives {
+		for _, o := range l.operations {
+			if o.Op != "settle" {
+				continue
+			}
+			t := tenureOf(all[o.Key], o.Fence)
+			if t == nil || t.broken || t.settled {
+				continue
+			}
+			limit := l.stopped(t.to) + promptness.Microseconds()
+			at, wasLost := l.lost[o.Fence]
+			if !wasLost {
+				at = o.At // it was at work until then
+			}
+			if at > limit {
+				v.violate("timers G2", at, "process %d: work on %q with fence %d went on for %v after its lease", l.process, o.Key, o.Fence, micros(at-t.to))
+			}
+		}
+	}
+	v.checked("G2")
+}
+
+func tenureOf(ts []tenure, fence int64) *tenure {
+	for i := range ts {
+		if ts[i].fence == fence {
+			return &ts[i]
+		}
+	}
+	return nil
+}
+
+// checkIdle finds locks that stood free for longer than is promised while
+// somebody waited for them (G6, G7). disturbed are the times in which Redis, or
+// the way to it, was not well.
+func checkIdle(lives []*life, processes int, all map[string][]tenure, disturbed []span, end int64, v *verdict) {
+	for key, ts := range all {
+		slices.SortFunc(ts, func(a, b tenure) int { return cmp.Compare(a.from, b.from) })
+		for i, t := range ts {
+			next := end
+			if i+1 < len(ts) {
+				next = ts[i+1].from
+			}
+			checkFree(lives, processes, key, span{t.to, next}, disturbed, v)
+		}
+	}
+	v.checked("G6", "G7")
+}
+
+func checkFree(lives []*life, processes int, key string, free span, disturbed []span, v *verdict) {
+	bound := offer + time.Duration(processes)*rank + rank + slack
+	for _, l := range lives { // the dead ahead, at the most
+		if l.idle(span{free.from - 15*time.Second.Microseconds(), free.to}) {
+			bound += offer
+		}
+	}
+	late := span{free.from, free.from + bound.Microseconds()}
+	if late.to >= free.to {
+		return
+	}
+	for _, d := range disturbed {
+		if d.from < late.to && late.from < d.to {
+			return
+		}
+	}
+	for _, l := range lives {
+		if l.idle(late) {
+			continue
+		}
+		for _, o := range l.operations {
+			if o.Op == "acquire" && o.Key == key && o.At <= late.from && o.returned >= late.to {
+				v.violate("timers G6 G7", late.to, "%q stood free for %v while process %d waited for it; the bound is %v", key, micros(free.to-free.from), l.process, bound)
+				return
+			}
+		}
+	}
+}
+
+// idle tells whether a process was dead or stopped for a moment of that time.
+func (l *life) idle(s span) bool {
+	if l.died != 0 && l.died < s.to && s.from < l.died {
+		return true
+	}
+	for _, g := range l.gaps {
+		if g.to-g.from > slack.Microseconds() && g.from < s.to && s.from < g.to {
+			return true
+		}
+	}
+	return false
+}
+
+func micros(us int64) time.Duration { return time.Duration(us) * time.Microsecond }

@@ -1,0 +1,131 @@
+package torture
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockingworker/lockingworker/internal/redistest"
+)
+
+var (
+	seedFlag     = flag.Uint64("seed", 0, "what is done to whom, and which work fails; 0: another one each time")
+	durationFlag = flag.Duration("duration", 0, "for all faults together, but at least one short round of each; 0: none")
+	faultFlag    = flag.String("fault", "all", "all, or the faults whose names contain this; several with commas")
+	keepFlag     = flag.String("keep", "", "where to keep what is left of rounds with violations; default: in the temporary folder")
+)
+
+func TestMain(m *testing.M) {
+	if code, is := beProcess(); is {
+		os.Exit(code)
+	}
+	redistest.Main(m)
+}
+
+// The shortest and the longest time for which a fault goes on in one round.
+const (
+	shortest = 3 * time.Second
+	longest  = 10 * time.Second
+	around   = 3 * time.Second // what a round takes beside
+)
+
+func TestTorture(t *testing.T) {
+	if *durationFlag == 0 {
+		t.Skip("takes a -duration: see make torture")
+	}
+	chosen := choose(t)
+	seed := *seedFlag
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	fmt.Printf("torture: seed %d, %d faults, %v\n", seed, len(chosen), *durationFlag)
+	keep := keepIn(seed)
+	var rows []row
+	for n, f := range chosen {
+		t.Run(f.name, func(t *testing.T) {
+			share := *durationFlag / time.Duration(len(chosen))
+			load := min(max(share-around, shortest), longest)
+			r := row{fault: f.name, keeps: f.keeps}
+			for began := time.Now(); r.rounds == 0 || time.Since(began)+load+around <= share; r.rounds++ {
+				one := seed + uint64(n)*1_000_000 + uint64(r.rounds)*1000
+				t.Run(fmt.Sprintf("seed %d", one), func(t *testing.T) {
+					dir := filepath.Join(keep, fmt.Sprintf("%s-%d", strings.ReplaceAll(f.name, " ", "-"), one))
+					v := newRound(t, f, one, os.Args[0], dir).run(load)
+					for _, x := range v.violations {
+						t.Errorf("%s: %s", x.check, x.text)
+					}
+					if len(v.violations) > 0 {
+						t.Errorf("seed %d; what is left: %s", seed, dir)
+					}
+					r.verdict.add(v)
+				})
+			}
+			if f.stale && r.rounds > 2 && r.verdict.stale == 0 {
+				t.Error("the ledger had no stale write to refuse: this fault does not do what it is there for")
+			}
+			rows = append(rows, r)
+		})
+	}
+	printTable(rows)
+	_ = os.Remove(keep) // if nothing is in it
+}
+
+func choose(t *testing.T) []fault {
+	t.Helper()
+	var chosen []fault
+	for _, f := range faults {
+		for want := range strings.SplitSeq(*faultFlag, ",") {
+			if want == "all" || strings.Contains(f.name, strings.TrimSpace(want)) {
+				chosen = append(chosen, f)
+				break
+			}
+		}
+	}
+	if len(chosen) == 0 {
+		t.Fatalf("no fault is called %q", *faultFlag)
+	}
+	return chosen
+}
+
+// keepIn returns the folder for what is left of rounds with violations.
+func keepIn(seed uint64) string {
+	dir := *keepFlag
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, fmt.Sprintf("torture-%d", seed))
+}
+
+// A row is what came of a fault.
+type row struct {
+	fault   string
+	keeps   bool
+	rounds  int
+	verdict verdict
+}
+
+func printTable(rows []row) {
+	fmt.Println("\n| fault | rounds | operations | grants | killed | takeovers | done twice | unknown outcomes | stale writes refused | violations | checked |")
+	fmt.Println("| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --- |")
+	var sum row
+	sum.fault = "**all**"
+	for _, r := range rows {
+		sum.rounds += r.rounds
+		sum.verdict.add(&r.verdict)
+		r.print()
+	}
+	sum.print()
+	fmt.Println()
+}
+
+func (r row) print() {
+	v := r.verdict
+	promises := slices.SortedFunc(maps.Keys(v.promises), func(a, b string) int { return len(a)*1000 - len(b)*1000 + strings.Compare(a, b) })
+	fmt.Printf("| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %s |\n", r.fault, r.rounds, v.operations, v.grants, v.killed, v.takeovers, v.doubled, v.unknown, v.stale, len(v.violations), strings.Join(promises, " "))
+}
