@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"slices"
 	"sort"
 	"strconv"
 )
@@ -204,7 +205,7 @@ func (b *bundle) share(reply []any) {
 			if to > len(items) {
 				from, to = 0, 0 // not ours
 			}
-			c.reply = append(reply[:y.head:y.head], items[from:to]...)
+			c.reply = slices.Concat(reply[:y.head], items[from:to])
 		}
 		return
 	}

@@ -73,6 +73,9 @@
 // nonce, so that a claim that was executed after all finds its own grant. No
 // call outlives its context; one without a deadline is given up after 30 s, as
 // [ErrUnavailable]. Only Hold, Do and Await go on for as long as their context.
+// If the client has ContextTimeoutEnabled, a call is made from its caller's
+// goroutine, which is faster, and notices a context that is cancelled before its
+// deadline only when Redis has answered or the second is over.
 // If it is not known whether an Unlock, an Extend or a Settle was executed, the
 // error is [ErrOutcomeUnknown]. Claims carry the time, in Redis's clock, after
 // which they must not be executed any more; what is granted to a caller who has
