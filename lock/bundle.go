@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"time"
 )
 
 // A layout says how the calls of a script become one: where its arguments and
@@ -23,6 +24,7 @@ type layout struct {
 // answer; only calls that were never sent travel together.
 type bundle struct {
 	calls []*call
+	alone bool      // nobody joins it
 	cmd   scriptCmd // of the send that is under way
 	count []int     // resources of the calls up to each, with it
 	names map[string]struct{}
@@ -30,24 +32,26 @@ type bundle struct {
 
 // bundles puts calls together that may travel as one, in the order in which they
 // were made.
-func bundles(calls []*call) []*bundle {
+func bundles(calls []*call, sent time.Duration) []*bundle {
 	all := make([]*bundle, 0, min(len(calls), 4))
 	if len(calls) == 1 {
 		return append(all, &bundle{calls: calls})
 	}
 	for _, c := range calls {
-		if !joinAny(all, c, len(calls)) {
-			all = append(all, &bundle{calls: []*call{c}})
+		alone := c.kin == "" || c.began != 0 || c.until-sent < gatePatience // of a bundle, the least time counts for all
+		if alone || !joinAny(all, c, len(calls)) {
+			all = append(all, &bundle{calls: []*call{c}, alone: alone})
 		}
 	}
 	return all
 }
 
+// lately is how many bundles a call is tried with. There are more only where many
+// call for the same resource, and then none of the earlier ones will do either.
+const lately = 8
+
 func joinAny(all []*bundle, c *call, most int) bool {
-	if c.kin == "" || c.began != 0 {
-		return false
-	}
-	for _, b := range all {
+	for _, b := range all[max(0, len(all)-lately):] {
 		if b.join(c, most) {
 			return true
 		}
@@ -60,7 +64,7 @@ func joinAny(all []*bundle, c *call, most int) bool {
 // than most calls.
 func (b *bundle) join(c *call, most int) bool {
 	first := b.calls[0]
-	if first.kin != c.kin || first.script != c.script || first.shard != c.shard || first.once != c.once || first.began != 0 {
+	if b.alone || first.kin != c.kin || first.script != c.script || first.shard != c.shard || first.once != c.once {
 		return false
 	}
 	y := c.script.layout
@@ -70,7 +74,7 @@ func (b *bundle) join(c *call, most int) bool {
 		}
 	}
 	if b.names == nil {
-		b.names = make(map[string]struct{}, most)
+		b.names = make(map[string]struct{}, min(most, c.script.most()))
 		b.add(first)
 	}
 	if b.count[len(b.count)-1]+c.size() > c.script.most() || b.has(c) {
@@ -195,7 +199,7 @@ func (b *bundle) share(reply []any) {
 		c.reply = reply
 	}
 	y := b.calls[0].script.layout
-	if len(b.calls) == 1 || len(reply) <= y.head {
+	if len(b.calls) == 1 || len(reply) <= y.head || reply[0] != "ok" {
 		return
 	}
 	items := reply[y.head:]

@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 )
 
 // changes is an unlock of resources whose first end is known.
 func changes(first string, names ...string) *call {
-	c := &call{script: unlockScript, kin: "change", args: []any{"0", first, ""}, names: names}
+	c := &call{script: unlockScript, kin: "change", until: time.Minute, args: []any{"0", first, ""}, names: names}
 	for _, n := range names {
 		c.texts = append(c.texts, "entry of "+n)
 	}
@@ -18,7 +19,7 @@ func changes(first string, names ...string) *call {
 // A bundle's arguments are those of its calls in their order, column by column;
 // of what holds for all of them, the least.
 func TestBundleArguments(t *testing.T) {
-	all := bundles([]*call{changes("00000000000300", "a", "b"), changes("00000000000100", "c"), changes("00000000000200", "a"), changes("00000000000400", "d")})
+	all := bundles([]*call{changes("00000000000300", "a", "b"), changes("00000000000100", "c"), changes("00000000000200", "a"), changes("00000000000400", "d")}, 0)
 	if len(all) != 2 || len(all[0].calls) != 3 || len(all[1].calls) != 1 {
 		t.Fatalf("bundles are %+v", all)
 	}
@@ -38,7 +39,7 @@ func TestBundleArguments(t *testing.T) {
 // Each call of a bundle gets the notes about its own resources, under its own
 // numbers.
 func TestBundleReply(t *testing.T) {
-	all := bundles([]*call{changes("0", "a", "b"), changes("0", "c"), changes("0", "d", "e")})
+	all := bundles([]*call{changes("0", "a", "b"), changes("0", "c"), changes("0", "d", "e")}, 0)
 	for _, test := range []struct {
 		reply []any
 		want  [][]any
@@ -72,11 +73,15 @@ func TestBundleOfUnequals(t *testing.T) {
 		"a not-after":    {script: unlockScript, kin: "change", once: true, args: []any{"0", "0", ""}, names: []string{"b"}},
 		"alone":          {script: unlockScript, args: []any{"0", "0", ""}, names: []string{"b"}},
 		"too many":       {script: unlockScript, kin: "change", args: []any{"0", "0", ""}, names: make([]string, chunk)},
+		"little time":    {script: unlockScript, kin: "change", until: gatePatience / 2, args: []any{"0", "0", ""}, names: []string{"b"}},
 	} {
-		if n := len(bundles([]*call{plain(), c})); n != 2 {
+		if c.until == 0 {
+			c.until = time.Minute
+		}
+		if n := len(bundles([]*call{plain(), c}, 0)); n != 2 {
 			t.Errorf("%s: %d bundles", name, n)
 		}
-		if n := len(bundles([]*call{c, plain()})); n != 2 {
+		if n := len(bundles([]*call{c, plain()}, 0)); n != 2 {
 			t.Errorf("%s first: %d bundles", name, n)
 		}
 	}

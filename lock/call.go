@@ -69,7 +69,9 @@ func (c *call) follows(fence int64) bool {
 }
 
 // mayHaveGranted tells whether a claim may have got what its caller was not told of.
-func (c *call) mayHaveGranted() bool { return c.err == nil || c.unanswered || c.broken }
+func (c *call) mayHaveGranted() bool {
+	return c.began != 0 && (c.err == nil || c.unanswered || c.broken)
+}
 
 const (
 	callWaiting = iota

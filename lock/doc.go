@@ -75,7 +75,7 @@
 // [ErrUnavailable]. Only Hold, Do and Await go on for as long as their context.
 // If the client has ContextTimeoutEnabled, a call is made from its caller's
 // goroutine, which is faster, and notices a context that is cancelled before its
-// deadline only when Redis has answered or the second is over.
+// deadline only when Redis has answered, or the second is over: an answer counts.
 // If it is not known whether an Unlock, an Extend or a Settle was executed, the
 // error is [ErrOutcomeUnknown]. Claims carry the time, in Redis's clock, after
 // which they must not be executed any more; what is granted to a caller who has

@@ -13,9 +13,10 @@ local GRANT = '^(%d+) ([0-8]%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d%d) ([%w_%-][%w_%-
 
 -- What will be written, by flush.
 local setLock, delLock, setExpiry, delExpiry = {}, {}, {}, {}
-local delGroup = {} -- of expiry: what is still due of it is in setExpiry
+local delGroup, backExpiry = {}, {} -- of expiry, and what is still due of it
 local setQueue, delQueue = {}, {}
 local setJob, delJob, setKept, delKept = {}, {}, {}, {}
+local PART = 4000 -- so much of a list goes in one command: unpack takes about 8,000
 local wakes, events = {}, {}
 local fence -- this call's first 16 digits, once a grant needs one
 
@@ -46,13 +47,16 @@ end
 local function flush(soft)
   local put, failed = soft and redis.pcall or redis.call
   local function write(command, key, list)
-    if #list > 0 and not failed then
-      local reply = put(command, key, unpack(list))
+    for i = 1, #list, PART do
+      if failed then return end
+      local reply = put(command, key, unpack(list, i, math.min(#list, i + PART - 1)))
       failed = type(reply) == 'table' and reply.err
     end
   end
   local function remove(command, key, list)
-    if #list > 0 then redis.call(command, key, unpack(list)) end
+    for i = 1, #list, PART do
+      redis.call(command, key, unpack(list, i, math.min(#list, i + PART - 1)))
+    end
   end
   local set, first = {}
   if fence then add(set, 'fence', fence) end
@@ -67,7 +71,8 @@ local function flush(soft)
   if first and not failed then
     redis.call('PUBLISH', NS .. ':events', table.concat({ARGV[2], num(first), #events, stamp, table.concat(events)}, ' '))
   end
-  write('ZADD', EXPIRY, setExpiry) -- of another type, perhaps, which no script has read
+  write('ZADD', EXPIRY, backExpiry) -- of another type, perhaps, which no script has read
+  write('ZADD', EXPIRY, setExpiry) -- last: what a grant sets is what counts
   write('ZADD', RETENTION, setKept)
   write('ZADD', QUEUE, setQueue)
   write('HSET', JOBS, setJob)

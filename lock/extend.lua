@@ -14,7 +14,7 @@
 local lease, head = ARGV[8], ARGV[9]
 local count = head ~= '' and #ARGV - 9 or (#ARGV - 9) / 2
 local found = redis.call('HMGET', LOCKS, unpack(ARGV, 10, 9 + count))
-local joined = sub(head, 1, 1) == 'G' and table.concat(ARGV, '\0', 10, 9 + count) or ''
+local joined = sub(head, 1, 1) == 'G' and tonumber(lease) <= 60000 and table.concat(ARGV, '\0', 10, 9 + count) or ''
 local group = redis.call('ZSCORE', EXPIRY, joined) -- and of the right type, before anything is written
 
 local fresh = expiryAfter(lease)

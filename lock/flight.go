@@ -52,6 +52,7 @@ func (l *Locker) start(ctx context.Context, calls []*call) {
 // once sends the calls from the caller's goroutine; what is to be sent again is
 // sent from another.
 func (f *flight) once() {
+	defer f.pass() // also if a hook of the client's panics
 	if !f.prepare() || !f.transmit() {
 		return
 	}
@@ -60,8 +61,9 @@ func (f *flight) once() {
 	}
 }
 
-// A sendContext is a caller's context that ends with the send's bound, too. It
-// needs no timer: the client looks at its deadline.
+// A sendContext is a caller's context whose deadline is the send's bound, too. That
+// bounds reads and writes, for which the client looks at the deadline, and needs
+// no timer; what waits for a connection looks at Done, which is the caller's.
 type sendContext struct {
 	context.Context
 	until time.Time
@@ -135,7 +137,7 @@ func (f *flight) prepare() bool {
 		f.pass()
 		return false
 	}
-	f.bundles = bundles(calls)
+	f.bundles = bundles(calls, f.sent)
 	limit := f.sent + f.bound()
 	var loaded []*script // by this pipeline
 	for _, b := range f.bundles {

@@ -216,43 +216,49 @@ local function cut(group, n)
   return names
 end
 
--- overdue returns about n resources whose end in the index is past, but none of
--- those in mine, and which of them are there by themselves. It takes the groups
--- apart: of the last one 50, since to put the rest back costs more than these.
+-- overdue looks at about n resources whose end in the index is past. It returns
+-- those that are not in mine, which of them are there by themselves, and how many
+-- it looked at. It takes groups apart, 50 of one at least, since to put the rest
+-- back costs more than these; but no rest that is a group by itself already, whose
+-- end would then be this one.
 local function overdue(n, mine)
-  local names, single, seen, from = {}, {}, {}, 0
+  local names, single, seen, from, looked = {}, {}, {}, 0, 0
   local size = n < 50 and 3 or 16 -- of a page: each may be a long group
-  while #names < n do
+  while looked < n do
     local page = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', num(now), 'LIMIT', tostring(from), tostring(size))
     for _, m in ipairs(page) do
-      if #names >= n then break end
+      if looked >= n then break end
       if #m > 512 then
         local till = redis.call('ZSCORE', EXPIRY, m)
-        local parts, left = cut(m, math.max(n - #names, 50))
+        local parts, left = cut(m, math.max(n - looked, 50))
+        if left and redis.call('ZSCORE', EXPIRY, left) then parts, left = cut(m, #m), nil end
+        looked = looked + #parts
         for _, r in ipairs(parts) do
-          if mine[r] then
-            add(setExpiry, till, r)
-          elseif not seen[r] then
-            names[#names + 1], seen[r] = r, true
+          if not seen[r] then
+            seen[r] = true
+            if mine[r] then add(backExpiry, till, r) else names[#names + 1] = r end
           end
         end
         add(delGroup, m)
-        if left then add(setExpiry, till, left) end
-      elseif not mine[m] and not seen[m] then
-        names[#names + 1], single[m], seen[m] = m, true, true
+        if left then add(backExpiry, till, left) end
+      else
+        looked = looked + 1
+        if not mine[m] and not seen[m] then
+          names[#names + 1], single[m], seen[m] = m, true, true
+        end
       end
     end
     if #page < size then break end
     from = from + size
   end
-  return names, single
+  return names, single, looked
 end
 
 -- sweep settles about n resources of the shard that may have expired; but not
 -- those in mine. It returns whether there may be more.
 local function sweep(n, mine)
   n = tonumber(n)
-  local names, single = overdue(n, mine)
+  local names, single, looked = overdue(n, mine)
   if #names == 0 then return false end
   local found = redis.call('HMGET', LOCKS, unpack(names))
   for i, r in ipairs(names) do
@@ -266,5 +272,5 @@ local function sweep(n, mine)
       add(delExpiry, r)
     end
   end
-  return #names >= n
+  return looked >= n
 end

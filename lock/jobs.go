@@ -70,8 +70,11 @@ func (l *Locker) jobBatches(n int, s *script, skip func(i int) bool, key func(i 
 		shard := l.shardOf(key(i))
 		b := open[shard]
 		if b == nil || len(b.index) == jobChunk {
-			b = &jobBatch{call: &call{script: s, shard: shard, kin: "job"}}
+			b = &jobBatch{call: &call{script: s, shard: shard}}
 			open[shard] = b
+			if s.layout != nil {
+				b.call.kin = "job"
+			}
 			batches = append(batches, b)
 		}
 		b.index = append(b.index, i)

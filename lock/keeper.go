@@ -227,7 +227,7 @@ func (k *keeper) tick() time.Duration {
 	now := k.l.now()
 	var lost []*Lease
 	k.mu.Lock()
-	soon := now + min(max(k.shortest/100, keeperGap), keeperLongGap)
+	soon := now + min(max(k.shortest/100, keeperGap), keeperLongGap, k.shortest/10)
 	for len(k.leases) > 0 && k.leases[0].at <= soon {
 		le := k.leases[0].lease
 		if le.deadline <= now {

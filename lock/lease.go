@@ -110,7 +110,7 @@ func (l *Locker) Keep(ctx context.Context, granted ...Result) ([]*Lease, error) 
 		return nil, err
 	}
 	for i, r := range granted {
-		if r.Err != nil || r.Fence == 0 || r.deadline == 0 {
+		if r.Err != nil || r.Fence == 0 || r.deadline == 0 || r.set == nil && !r.isOf(r.entry) {
 			return nil, invalid("Result[%d] %q was not granted", i, r.Resource)
 		}
 	}

@@ -67,7 +67,8 @@ func New(rdb redis.UniversalClient, cfg Config) (*Locker, error) {
 	l.closing, l.close = context.WithCancelCause(context.Background())
 	l.dead, l.die = context.WithCancel(context.Background())
 	if c, ok := rdb.(*redis.Client); ok {
-		l.heeds = c.Options().ContextTimeoutEnabled
+		o := c.Options() // with a timeout below 0 it sets no deadlines at all
+		l.heeds = o.ContextTimeoutEnabled && o.ReadTimeout >= 0 && o.WriteTimeout >= 0
 	}
 	l.gates.byNode = make(map[redis.UniversalClient]*gate)
 	l.keeper = newKeeper(l)

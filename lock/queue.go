@@ -244,14 +244,15 @@ func (s *spot) tell(look Look, a *answer) {
 type try struct {
 	w     *waiter
 	nonce string
-	args  []any // of its call, after the waiter
-	looks int   // how often it was sent
-	ghost int64 // until when a send that was not answered may yet be executed
+	kin   string // of its call
+	args  []any  // of its call, after the waiter
+	looks int    // how often it was sent
+	ghost int64  // until when a send that was not answered may yet be executed
 }
 
 func newTry(w *waiter) try {
 	c, nonces := claimCall(0, "", []claimant{w.claim})
-	return try{w: w, nonce: nonces[0], args: c.args[1:]}
+	return try{w: w, nonce: nonces[0], kin: c.kin, args: c.args[1:]}
 }
 
 // run claims for the waiters of a spot, one after another, until none is left.
@@ -354,7 +355,7 @@ func (s *spot) claimOnce(t *try, queue bool) (answer, error) {
 	if queue {
 		waiter = l.id
 	}
-	c := &call{script: claimScript, shard: l.shardOf(s.claim.resource), once: true, args: append([]any{waiter}, t.args...)}
+	c := &call{script: claimScript, shard: l.shardOf(s.claim.resource), once: true, kin: t.kin, args: append([]any{waiter}, t.args...)}
 	c.until = l.now() + sendTime + sendTime/2
 	if d, ok := t.w.ctx.Deadline(); ok {
 		c.until = min(c.until, l.now()+min(max(time.Until(d), 0), giveUp))
