@@ -74,7 +74,7 @@ func (b *bundle) join(c *call, most int) bool {
 		}
 	}
 	if b.names == nil {
-		b.names = make(map[string]struct{}, min(most, c.script.most()))
+		b.names = make(map[string]struct{}, min(most, 64))
 		b.add(first)
 	}
 	if b.count[len(b.count)-1]+c.size() > c.script.most() || b.has(c) {

@@ -29,7 +29,7 @@ type call struct {
 	script *script
 	shard  int
 	args   []any
-	names  []string // resources, and a text for each: follow args
+	names  []string // resources, and mostly a text for each: follow args
 	texts  []string
 	bound  time.Duration // of one send; 0 is sendTime
 	until  time.Duration // by the Locker's clock: no send after it

@@ -87,7 +87,7 @@
 //
 //	{namespace:shard}:meta       hash        number of shards, last fence, number of the last event
 //	{namespace:shard}:locks      hash        resource → expiry, fence, nonce, lease, owner; or an offer to a waiter
-//	{namespace:shard}:expiry     sorted set  resource → expiry in ms
+//	{namespace:shard}:expiry     sorted set  resource, or the names of a collection → expiry in ms
 //	{namespace:shard}:queue      sorted set  who waits, in the order of arrival
 //	{namespace:shard}:jobs       hash        key and run → attempts, state, outcome
 //	{namespace:shard}:retention  sorted set  key and run → when to forget it
