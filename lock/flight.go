@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -328,105 +327,5 @@ func (l *Locker) sleep(d time.Duration) bool {
 		return true
 	case <-l.dead.Done():
 		return false
-	}
-}
-
-// A scriptCmd is a command that go-redis must not send again by itself.
-type scriptCmd struct{ *redis.Cmd }
-
-// NoRetry tells go-redis so.
-func (scriptCmd) NoRetry() bool { return true }
-
-// command builds what is sent for a bundle, with the script's source if source is
-// true. limit is until when this send may be executed.
-func (l *Locker) command(b *bundle, limit time.Duration, source bool) scriptCmd {
-	first := b.calls[0]
-	s := &l.shards[first.shard]
-	args := make([]any, 0, b.size()+15)
-	if source {
-		args = append(args, "eval", first.script.source)
-	} else {
-		args = append(args, "evalsha", first.script.sha)
-	}
-	if first.script.local {
-		args = append(args, "1", s.keys[locksKey])
-		return scriptCmd{redis.NewCmd(context.Background(), append(args, first.args...)...)}
-	}
-	args = append(args, "6")
-	for i := range s.keys {
-		args = append(args, s.keys[i])
-	}
-	args = append(args, l.header[0], s.number, l.header[1], l.notAfter(b, limit), offerMillis, l.header[2])
-	return scriptCmd{redis.NewCmd(context.Background(), b.args(args)...)}
-}
-
-var offerMillis = strconv.FormatInt(int64(offerTime/time.Millisecond), 10)
-
-// notAfter returns the time after which this send must not be executed, and
-// notes it. While the server's clock is not known it is long past: the script
-// then only tells the time.
-func (l *Locker) notAfter(b *bundle, limit time.Duration) string {
-	if !b.calls[0].once {
-		return "0"
-	}
-	for _, c := range b.calls {
-		limit = min(limit, c.until)
-	}
-	at, known := l.shards[b.calls[0].shard].clock.redis(limit)
-	if !known {
-		return "1"
-	}
-	for _, c := range b.calls {
-		c.limit = at
-	}
-	return strconv.FormatInt(at, 10)
-}
-
-type verdict uint8
-
-const (
-	verdictFinal verdict = iota // finished, with or without error
-	verdictAgain                // send again at once
-	verdictWait                 // send again after a pause
-)
-
-// read gives the calls of a bundle the reply that came to one send.
-func (l *Locker) read(b *bundle, reply []any, sent, received time.Duration) {
-	b.share(reply)
-	first := b.calls[0]
-	stamp, ok := parseDigits(first.str(1))
-	if ok {
-		l.shards[first.shard].clock.learn(sent, received, stamp)
-	}
-	for _, c := range b.calls {
-		c.sent, c.stamp = sent, stamp
-	}
-}
-
-// judge looks at the reply to one send of c.
-func (l *Locker) judge(c *call) verdict {
-	if c.stamp == 0 {
-		c.err = fmt.Errorf("%w: reply without time", ErrCorruptState)
-		return verdictFinal
-	}
-	switch status := c.str(0); status {
-	case "ok":
-		c.err = nil
-		return verdictFinal
-	case "late":
-		c.err = fmt.Errorf("executed too late: %w", context.DeadlineExceeded)
-		if c.late++; c.late > 3 {
-			return verdictWait
-		}
-		return verdictAgain
-	case "new":
-		c.fresh = true
-		return verdictAgain
-	case "shards":
-		c.err = fmt.Errorf("%w: Config.Shards is %d, but namespace %q has %q", ErrShardMismatch, l.cfg.Shards, l.cfg.Namespace, c.str(2))
-		return verdictFinal
-	default:
-		c.err = fmt.Errorf("%w: %s", ErrCorruptState, l.shards[c.shard].keys[metaKey])
-		return verdictFinal
 	}
 }

@@ -312,3 +312,17 @@ func TestDoWaitsItsTurn(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// TestKeepWantsAGrant: what Extend returned without an entry cannot be kept.
+func TestKeepWantsAGrant(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, redistest.Any)
+	l, ctx := newLocker(t, s, lock.Config{}), bounded(t)
+	rs := must[lock.Results](t)(l.TryLock(ctx, lock.Claims("me", "r")...))
+	more := must[lock.Results](t)(l.Extend(ctx, lock.Claim{Resource: "r", Owner: "me", Fence: rs[0].Fence}))
+	if _, err := l.Keep(ctx, more...); err != nil && !errors.Is(err, lock.ErrInvalid) {
+		t.Errorf("Keep: %v", err)
+	} else if err == nil {
+		t.Error("Keep took what names no grant")
+	}
+}

@@ -232,3 +232,20 @@ func TestACallThatLeavesItsCompanions(t *testing.T) {
 		return held == 30
 	})
 }
+
+// TestResetOfManyJobs: Reset's calls are never made into one.
+func TestResetOfManyJobs(t *testing.T) {
+	t.Parallel()
+	l, _ := distant(t)
+	ctx := bounded(t)
+	ids := make([]lock.JobID, 120)
+	for i := range ids {
+		ids[i] = lock.JobID{Key: fmt.Sprint("job", i)}
+	}
+	wantErr(t, l.Jobs().Reset(ctx, ids...), nil)
+	storm(20, 2, func(c, _ int) {
+		if err := l.Jobs().Reset(ctx, ids[c], ids[100+c]); err != nil {
+			t.Errorf("caller %d: %v", c, err)
+		}
+	})
+}

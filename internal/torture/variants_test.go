@@ -51,7 +51,7 @@ var variants = []variant{
 		{"lock/entry.lua", "return e > now and 'held' or 'lapsed', e", "return e > now + 500 and 'held' or 'lapsed', e"},
 	}, "none", "intervals G1"},
 	{"a deadline counts from the reply", []edit{
-		{"lock/flight.go", "c.sent, c.stamp = sent, stamp", "c.sent, c.stamp = l.now(), stamp"},
+		{"lock/verdict.go", "c.sent, c.stamp = sent, stamp", "c.sent, c.stamp = l.now(), stamp"},
 	}, "connection slow", "timers G2"},
 	{"only messages wake", []edit{
 		{"lock/queue.go", "d := min(a.left, probeTime-time.Millisecond)", "d := time.Hour + min(a.left, probeTime-time.Millisecond)"},

@@ -1,7 +1,6 @@
 package lock_test
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -12,23 +11,6 @@ import (
 	"github.com/lockingworker/lockingworker/internal/redistest"
 	"github.com/lockingworker/lockingworker/lock"
 )
-
-// TestResetOfManyJobs: Reset's calls are never made into one.
-func TestResetOfManyJobs(t *testing.T) {
-	t.Parallel()
-	l, _ := distant(t)
-	ctx := bounded(t)
-	ids := make([]lock.JobID, 120)
-	for i := range ids {
-		ids[i] = lock.JobID{Key: fmt.Sprint("job", i)}
-	}
-	wantErr(t, l.Jobs().Reset(ctx, ids...), nil)
-	storm(20, 2, func(c, _ int) {
-		if err := l.Jobs().Reset(ctx, ids[c], ids[100+c]); err != nil {
-			t.Errorf("caller %d: %v", c, err)
-		}
-	})
-}
 
 // TestDueGroupsDoNotBarTheirOwnNames: whatever was left in the index of what is
 // locked again, in however many compositions.
@@ -118,19 +100,5 @@ func TestRestOfAGroupIsNotTakenForAnother(t *testing.T) {
 	}
 	if indexed != 1 {
 		t.Errorf("%d groups are indexed, want the one that is held", indexed)
-	}
-}
-
-// TestKeepWantsAGrant: what Extend returned without an entry cannot be kept.
-func TestKeepWantsAGrant(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t, redistest.Any)
-	l, ctx := newLocker(t, s, lock.Config{}), bounded(t)
-	rs := must[lock.Results](t)(l.TryLock(ctx, lock.Claims("me", "r")...))
-	more := must[lock.Results](t)(l.Extend(ctx, lock.Claim{Resource: "r", Owner: "me", Fence: rs[0].Fence}))
-	if _, err := l.Keep(ctx, more...); err != nil && !errors.Is(err, lock.ErrInvalid) {
-		t.Errorf("Keep: %v", err)
-	} else if err == nil {
-		t.Error("Keep took what names no grant")
 	}
 }
