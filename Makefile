@@ -7,6 +7,8 @@ ROUNDS   ?= 5
 DURATION ?= 10m
 SEED     ?= 0
 FAULT    ?= all
+KILLS    ?= 200
+REPORT   ?= docs/torture.md
 export FUZZTIME COUNT
 
 .DEFAULT_GOAL := help
@@ -59,7 +61,7 @@ cover: ## how much of the code the tests reach; the profile is bin/cover.out
 	@go test -coverpkg=./lock/...,./worker/...,./status/... -coverprofile=bin/cover.out ./...
 	@go tool cover -func=bin/cover.out | tail -n 1
 
-example: ## run examples/cluster
+example: ## run examples/cluster and examples/fenced
 	@bash .ci/run example
 
 bench: ## measure against other libraries, ROUNDS rounds, and write docs/benchmarks.*; an hour, on an idle machine
@@ -75,8 +77,8 @@ model: ## visit all states of internal/model, and show what each rule is for; fi
 	@go run ./internal/model/cmd/explore
 	@go run ./internal/model/cmd/explore -rules
 
-torture: ## faults at processes, connections and Redis for DURATION (SEED, FAULT), and every check against a broken variant
-	@go test -C internal/torture -count=1 -timeout 0 -v -run 'TestTorture|TestBrokenVariants' -parallel 2 -duration $(DURATION) -seed $(SEED) -fault "$(FAULT)"
+torture: ## faults at processes, connections and Redis for DURATION (SEED, FAULT), every check against a broken variant, and KILLS holders killed; writes REPORT
+	@go test -C internal/torture -count=1 -timeout 0 -v -run 'TestTorture|TestBrokenVariants|TestKilledHoldersAreReplaced' -parallel 2 -duration $(DURATION) -seed $(SEED) -fault "$(FAULT)" -holders $(KILLS) -report "$(abspath $(REPORT))"
 
 clean: ## remove bin/
 	@rm -rf bin

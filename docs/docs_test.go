@@ -2,6 +2,8 @@
 package docs_test
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -51,7 +53,7 @@ var (
 
 func TestLinksLeadSomewhere(t *testing.T) {
 	t.Parallel()
-	for _, page := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/design.md", "docs/dependencies.md", "docs/model.md", "docs/operations.md", "docs/benchmarks.md"} {
+	for _, page := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/design.md", "docs/dependencies.md", "docs/model.md", "docs/operations.md", "docs/guarantees.md", "docs/benchmarks.md"} {
 		for _, link := range links.FindAllStringSubmatch(read(t, page), -1) {
 			if _, err := os.Stat(filepath.Join(root, filepath.Dir(page), link[1])); err != nil {
 				t.Errorf("%s: %v", page, err)
@@ -60,8 +62,21 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-func TestTestsNamedInDesignExist(t *testing.T) {
+func TestTestsNamedExist(t *testing.T) {
 	t.Parallel()
+	exist := testsOf(t)
+	for _, page := range []string{"docs/design.md", "docs/guarantees.md"} {
+		for _, n := range testName.FindAllStringSubmatch(read(t, page), -1) {
+			if !exist[n[1]] {
+				t.Errorf("%s names %s, which does not exist", page, n[1])
+			}
+		}
+	}
+}
+
+// testsOf returns the names of all tests and fuzz targets, in every module.
+func testsOf(t *testing.T) map[string]bool {
+	t.Helper()
 	exist := map[string]bool{}
 	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
@@ -76,13 +91,63 @@ func TestTestsNamedInDesignExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := testName.FindAllStringSubmatch(read(t, "docs/design.md"), -1)
-	if len(named) == 0 {
-		t.Error("docs/design.md names no test")
+	return exist
+}
+
+var (
+	promised = regexp.MustCompile(`(?m)^### (G[0-9]+): `)
+	ofTest   = regexp.MustCompile(`^Test((?:G[0-9]+)+)[A-Z]`)
+	ofG      = regexp.MustCompile(`G[0-9]+`)
+	source   = regexp.MustCompile("`((?:lock|worker|internal)/[a-z_/]+\\.(?:go|lua))`")
+)
+
+// TestGuaranteesAreComplete: each promise has its section with tests, and in it stands every test that is named after it.
+func TestGuaranteesAreComplete(t *testing.T) {
+	t.Parallel()
+	page := read(t, "docs/guarantees.md")
+	sections := map[string]string{}
+	heads := promised.FindAllStringSubmatchIndex(page, -1)
+	for _, h := range heads {
+		text, _, _ := strings.Cut(page[h[1]:], "\n#")
+		sections[page[h[2]:h[3]]] = text
 	}
-	for _, n := range named {
-		if !exist[n[1]] {
-			t.Errorf("docs/design.md names %s, which does not exist", n[1])
+	for n := range 10 {
+		g := fmt.Sprintf("G%d", n+1)
+		if !testName.MatchString(sections[g]) {
+			t.Errorf("%s has no tests, or no section", g)
 		}
+	}
+	for name := range testsOf(t) {
+		promises := ofTest.FindStringSubmatch(name)
+		if promises == nil {
+			continue
+		}
+		for _, g := range ofG.FindAllString(promises[1], -1) {
+			if !strings.Contains(sections[g], "`"+name+"`") {
+				t.Errorf("%s is not named under %s", name, g)
+			}
+		}
+	}
+	for _, f := range source.FindAllStringSubmatch(page, -1) {
+		if _, err := os.Stat(filepath.Join(root, f[1])); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestTortureIsSummedUp: what docs/torture.md tells of a run in its sum is what docs/guarantees.md tells.
+func TestTortureIsSummedUp(t *testing.T) {
+	t.Parallel()
+	report, err := os.ReadFile(filepath.Join(root, "docs", "torture.md"))
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("docs/torture.md is not there: make torture writes it")
+	}
+	sum := regexp.MustCompile(`(?m)^\| \*\*all\*\* \|.*$`).Find(report)
+	if err != nil || sum == nil {
+		t.Fatalf("docs/torture.md has no sum: %v", err)
+	}
+	page := read(t, "docs/guarantees.md")
+	if !strings.Contains(page, string(sum)) || !strings.Contains(page, "](torture.md)") {
+		t.Errorf("docs/guarantees.md lacks the link to torture.md, or its sum:\n%s", sum)
 	}
 }
