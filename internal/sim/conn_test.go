@@ -1,0 +1,251 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/alicebob/miniredis/v2/server"
+)
+
+// A conn is a connection to the server, as its process has it: a stream each way,
+// in packets that take their time. All but what is said to be fixed is under the
+// world's lock.
+type conn struct {
+	w  *world     // fixed
+	p  *process   // fixed
+	s  *incarnate // fixed: the life of the server that it leads to
+	id int
+
+	arrived []byte        // and not read yet
+	changed chan struct{} // closed when a read is to look again
+	readBy  time.Time     // deadline
+	failure error         // why nothing can be read or written any more
+	closed  bool          // by the client
+
+	up, down time.Time // when the last packet arrives, which none overtakes
+	mute     bool      // what the server answers is lost, and then the connection
+
+	// The server's end.
+	peer     *server.Peer
+	request  []byte   // that is not complete
+	reply    *[]byte  // what is being answered
+	channels []string // subscribed
+	hungUp   bool
+}
+
+func (w *world) dial(ctx context.Context, p *process) (net.Conn, error) {
+	refused := func(err error) error { return &net.OpError{Op: "dial", Net: "sim", Err: err} }
+	p.running()
+	w.mu.Lock()
+	delay := w.weather.delay(w.rng)
+	w.mu.Unlock()
+	if err := sleep(ctx, delay); err != nil {
+		return nil, refused(err)
+	}
+	p.running()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p.dead || w.server.life == nil || w.chance(w.weather.refuse) {
+		return nil, refused(syscall.ECONNREFUSED)
+	}
+	w.dialled++
+	c := &conn{w: w, p: p, s: w.server.life, id: w.dialled, changed: make(chan struct{})}
+	c.peer, c.reply = newPeer()
+	c.s.conns[c] = struct{}{}
+	p.conns[c] = struct{}{}
+	return c, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Read waits until something has arrived. A process that is paused does not come
+// back from it.
+func (c *conn) Read(b []byte) (int, error) {
+	for {
+		c.p.running()
+		c.w.mu.Lock()
+		n, err := c.take(b)
+		changed, by := c.changed, c.readBy
+		c.w.mu.Unlock()
+		if n > 0 || err != nil {
+			c.p.running()
+			return n, err
+		}
+		if by.IsZero() {
+			<-changed
+			continue
+		}
+		t := time.NewTimer(time.Until(by))
+		select {
+		case <-changed:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+func (c *conn) take(b []byte) (int, error) {
+	err := c.failure
+	switch {
+	case c.closed:
+		err = net.ErrClosed
+	case len(c.arrived) > 0:
+		n := copy(b, c.arrived)
+		c.arrived = c.arrived[n:]
+		return n, nil
+	case err == nil && !c.readBy.IsZero() && !time.Now().Before(c.readBy):
+		err = os.ErrDeadlineExceeded
+	}
+	if err != nil {
+		return 0, &net.OpError{Op: "read", Net: "sim", Err: err}
+	}
+	return 0, nil
+}
+
+// Write sends a packet. A process that is paused sends it when it runs again.
+func (c *conn) Write(b []byte) (int, error) {
+	c.p.running()
+	w := c.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err := c.failure
+	if c.closed {
+		err = net.ErrClosed
+	}
+	if err != nil {
+		return 0, &net.OpError{Op: "write", Net: "sim", Err: err}
+	}
+	switch {
+	case w.chance(w.weather.cutBefore):
+		w.count("connections cut")
+		w.after(w.weather.delay(w.rng), func() { c.fail(syscall.ECONNRESET) })
+		return len(b), nil
+	case w.chance(w.weather.cutAfter):
+		w.count("replies lost")
+		c.mute = true
+	}
+	delay := w.weather.delay(w.rng)
+	if w.chance(w.weather.late) {
+		w.count("requests late")
+		delay += w.span(w.weather.latest)
+	}
+	data := append([]byte(nil), b...)
+	c.up = later(c.up, delay)
+	w.after(time.Until(c.up), func() { w.server.receive(c, data) })
+	return len(b), nil
+}
+
+// later is when a packet arrives that takes so long, behind the one before it.
+func later(last time.Time, delay time.Duration) time.Time {
+	if at := time.Now().Add(delay); at.After(last) {
+		return at
+	}
+	return last.Add(1)
+}
+
+// deliver sends what the server answers. The world's lock is held.
+func (c *conn) deliver(data []byte) {
+	w := c.w
+	if c.mute {
+		w.after(w.weather.delay(w.rng), func() { c.fail(syscall.ECONNRESET) })
+		return
+	}
+	delay := w.weather.delay(w.rng)
+	if w.chance(w.weather.late) {
+		w.count("replies late")
+		delay += w.span(w.weather.latest)
+	}
+	c.down = later(c.down, delay)
+	w.after(time.Until(c.down), func() { c.arrive(data) })
+}
+
+func (c *conn) arrive(data []byte) {
+	if c.failure == nil && !c.closed {
+		c.arrived = append(c.arrived, data...)
+		c.look()
+	}
+}
+
+// fail ends the connection for both sides.
+func (c *conn) fail(err error) {
+	if c.failure == nil {
+		c.failure = err
+		c.look()
+	}
+	c.hangUp()
+}
+
+// hangUp ends the server's side.
+func (c *conn) hangUp() {
+	if !c.hungUp {
+		c.hungUp = true
+		c.w.server.unsubscribe(c, c.channels)
+		delete(c.s.conns, c)
+	}
+}
+
+func (c *conn) look() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// Close closes the client's side. What it has sent arrives all the same, and then
+// the server learns of it.
+func (c *conn) Close() error {
+	w := c.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c.closed {
+		return net.ErrClosed
+	}
+	c.closed = true
+	delete(c.p.conns, c)
+	c.look()
+	c.up = later(c.up, w.weather.delay(w.rng))
+	w.after(time.Until(c.up), c.hangUp)
+	return nil
+}
+
+// SetReadDeadline is what bounds Read.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	c.readBy = t
+	c.look()
+	return nil
+}
+
+// SetWriteDeadline does nothing: Write never waits but with its process.
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+
+// SetDeadline is SetReadDeadline.
+func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+
+// LocalAddr names no place.
+func (c *conn) LocalAddr() net.Addr { return address{} }
+
+// RemoteAddr names no place.
+func (c *conn) RemoteAddr() net.Addr { return address{} }
+
+type address struct{}
+
+// Network is that of the simulation.
+func (address) Network() string { return "sim" }
+
+// String is the one server's name.
+func (address) String() string { return "server" }
+
+var errCrashed = errors.New("the process has crashed")

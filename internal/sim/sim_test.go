@@ -1,0 +1,85 @@
+package sim
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lockingworker/lockingworker/internal/variant"
+)
+
+var (
+	seedFlag    = flag.Uint64("seed", 1, "the first seed")
+	seedsFlag   = flag.Int("seeds", 0, "how many seeds; 0: as many as a test should take")
+	lengthFlag  = flag.Duration("length", time.Minute, "for how long processes begin calls, in the time of the simulation")
+	workersFlag = flag.Int("workers", 20, "how many processes there are at a time")
+	strictFlag  = flag.Bool("strict", false, "simulate in the strict build, in several processes; broken variants and repetitions too")
+	firstFlag   = flag.Bool("first", false, "end after the first seed that has violations")
+	logFlag     = flag.Bool("log", false, "write down what happens")
+)
+
+func TestSimulation(t *testing.T) {
+	if *strictFlag {
+		t.Skip("TestStrictSimulation does it")
+	}
+	s := settings{workers: *workersFlag, length: *lengthFlag}
+	seeds := *seedsFlag
+	if seeds == 0 {
+		seeds = usualSeeds
+	}
+	var log bytes.Buffer
+	if *logFlag {
+		s.log = &log // not to a file: that would let others run
+		defer func() { _, _ = log.WriteTo(os.Stdout) }()
+	}
+	for n := range seeds {
+		w := simulate(t, *seedFlag+uint64(n), s)
+		t.Logf("trace %016x %d\n%v", w.trace.Sum64(), len(w.violations), w)
+		if len(w.violations) > 0 {
+			t.Errorf("seed %d has %d violations", w.seed, len(w.violations))
+			if *firstFlag {
+				break
+			}
+		}
+	}
+}
+
+func TestStrictSimulation(t *testing.T) {
+	if !*strictFlag {
+		t.Skip("see make sim")
+	}
+	binary := variant.Build(t, strictly...)
+	began := time.Now()
+	outputs, failed := simulateStrictly(t, binary, *workersFlag, split(*seedFlag, *seedsFlag, *lengthFlag)...)
+	took := time.Since(began)
+	if failed > 0 {
+		for _, out := range outputs {
+			if strings.Contains(out, "FAIL") {
+				t.Error(out)
+			}
+		}
+	}
+	total := time.Duration(*seedsFlag) * *lengthFlag
+	t.Logf("%d seeds of %v with %d workers: %v in %v, %.0f s a second; %d of the processes that simulated found violations",
+		*seedsFlag, *lengthFlag, *workersFlag, total, took.Round(time.Second), total.Seconds()/took.Seconds(), failed)
+}
+
+// A seed does the same again, to the last byte that its server was sent.
+func TestSeedsAreRepeatable(t *testing.T) {
+	if !*strictFlag {
+		t.Skip("see make sim")
+	}
+	binary := variant.Build(t, strictly...)
+	parts := []part{{seed: *seedFlag, seeds: 8, length: time.Minute}}
+	first, _ := simulateStrictly(t, binary, *workersFlag, parts...)
+	for range 3 {
+		again, _ := simulateStrictly(t, binary, *workersFlag, parts...)
+		if a, b := tracesIn(first[0]), tracesIn(again[0]); len(a) != 8 || !slices.Equal(a, b) {
+			t.Errorf("first %q,\nthen %q", a, b)
+		}
+	}
+}
