@@ -8,7 +8,7 @@ DURATION ?= 10m
 SEED     ?= 0
 FAULT    ?= all
 KILLS    ?= 200
-REPORT   ?= docs/torture.md
+REPORT   ?=
 export FUZZTIME COUNT
 
 .DEFAULT_GOAL := help
@@ -77,7 +77,7 @@ model: ## visit all states of internal/model, and show what each rule is for; fi
 	@go run ./internal/model/cmd/explore
 	@go run ./internal/model/cmd/explore -rules
 
-torture: ## faults at processes, connections and Redis for DURATION (SEED, FAULT), every check against a broken variant, and KILLS holders killed; writes REPORT
+torture: ## faults at processes, connections and Redis for DURATION (SEED, FAULT), every check against a broken variant, and KILLS holders killed; REPORT=docs/torture.md writes that page
 	@go test -C internal/torture -count=1 -timeout 0 -v -run 'TestTorture|TestBrokenVariants|TestKilledHoldersAreReplaced' -parallel 2 -duration $(DURATION) -seed $(SEED) -fault "$(FAULT)" -holders $(KILLS) -report "$(abspath $(REPORT))"
 
 clean: ## remove bin/

@@ -193,6 +193,35 @@ func (c *Cluster) masterIn(shard redis.ClusterShard) *Server {
 	return nil
 }
 
+// ReplicaOf returns a replica of this master, as the first node that answers sees it; nil if there is none that lives.
+func (c *Cluster) ReplicaOf(master *Server) *Server {
+	c.t.Helper()
+	var replica *Server
+	err := c.ask(context.Background(), func(ctx context.Context, client *redis.Client) error {
+		shards, err := client.ClusterShards(ctx).Result()
+		if err != nil {
+			return err
+		}
+		for _, shard := range shards {
+			if m := c.masterIn(shard); m == nil || !m.same(master) {
+				continue
+			}
+			for _, n := range shard.Nodes {
+				for _, s := range c.Nodes() {
+					if n.Role == "replica" && n.Health != "fail" && s.Addr() == address(int(n.Port)) {
+						replica = s
+					}
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return replica
+}
+
 // ask runs op on the first node that answers. It is bounded by itself, so that it serves while a test cleans up, too.
 func (c *Cluster) ask(ctx context.Context, op func(context.Context, *redis.Client) error) error {
 	var errs []error

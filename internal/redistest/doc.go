@@ -28,7 +28,8 @@
 //
 // REDISTEST=url, redis-server, docker or embedded allows only that one; if it is not to be had, tests fail. With
 // REDISTEST_REQUIRE_REAL=1 a test that would be skipped for want of a real server fails. With REDISTEST_CONTEXTS=1 all
-// clients have ContextTimeoutEnabled, for which package lock has a way of its own.
+// clients have ContextTimeoutEnabled, for which package lock has a way of its own. With REDISTEST_ACL=1 every server that is
+// started here has a user with the rights that package lock documents, and [LeastPrivileged] makes clients of that user.
 //
 // # Faults
 //

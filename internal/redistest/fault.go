@@ -55,9 +55,20 @@ func (p *Proxy) Delay(d time.Duration) {
 	p.delay = d
 }
 
-func (p *Proxy) currentDelay() time.Duration {
+// DelayRequests holds every pipeline of commands back by d; 0 ends it. What a client sent before it gave up and closed is
+// executed all the same.
+func (p *Proxy) DelayRequests(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.hold = d
+}
+
+func (p *Proxy) delayOf(d Direction) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d == Requests {
+		return p.hold
+	}
 	return p.delay
 }
 
@@ -120,7 +131,7 @@ func (p *Proxy) DropRequests(match func(command []string) bool, n int, then Then
 // after a loss keep hanging: see Cut.
 func (p *Proxy) Heal() {
 	p.mu.Lock()
-	p.refuse, p.delay, p.messages, p.losses = false, 0, nil, nil
+	p.refuse, p.delay, p.hold, p.messages, p.losses = false, 0, 0, nil, nil
 	p.mu.Unlock()
 	p.Resume(Both)
 }

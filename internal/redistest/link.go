@@ -83,7 +83,8 @@ func (l *link) passRequests() {
 	in := newFrameReader(l.client)
 	for {
 		requests, err := l.readBlock(in)
-		if !l.forward(requests) {
+		arrived := time.Now()
+		if len(requests) > 0 && !l.waitUntil(arrived.Add(l.proxy.delayOf(Requests))) || !l.forward(requests) {
 			l.cut()
 			return
 		}
@@ -219,7 +220,7 @@ func (l *link) write(burst []byte, arrived time.Time) bool {
 	if len(burst) == 0 {
 		return true
 	}
-	if !l.proxy.replies.wait(l.ended) || !l.waitUntil(arrived.Add(l.proxy.currentDelay())) {
+	if !l.proxy.replies.wait(l.ended) || !l.waitUntil(arrived.Add(l.proxy.delayOf(Replies))) {
 		return false
 	}
 	if _, err := l.client.Write(burst); err != nil {

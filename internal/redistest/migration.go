@@ -74,6 +74,63 @@ func (c *Cluster) BeginMigration(ctx context.Context, slot int, to *Server) (*Mi
 	return m, m.setSlot(ctx, m.from, "migrating", toID)
 }
 
+// Retarget has the slot go on its way to the node that was promoted in place of its new master: that one does not know that
+// it imports the slot, and the old master still points at the one that died.
+func (m *Migration) Retarget(ctx context.Context, to *Server) error {
+	toID, err := to.id(ctx)
+	if err != nil {
+		return err
+	}
+	fromID, err := m.from.id(ctx)
+	if err != nil {
+		return err
+	}
+	m.to = to
+	return retry(ctx, clusterBound, func(ctx context.Context) error { // until both know of the promotion
+		if err := m.setSlot(ctx, m.to, "importing", fromID); err != nil {
+			return err
+		}
+		return m.setSlot(ctx, m.from, "migrating", toID)
+	})
+}
+
+// Abandon leaves the slot with the node that was promoted in place of its old master, which does not know that it was on its
+// way. What had moved is deleted: the slot may have been written to since as if it had never been there.
+func (m *Migration) Abandon(ctx context.Context, from *Server) error {
+	m.from = from
+	forget := func(ctx context.Context, client *redis.Client) error {
+		for {
+			keys, err := client.ClusterGetKeysInSlot(ctx, m.slot, migrateBatch).Result()
+			if err != nil || len(keys) == 0 {
+				return err
+			}
+			pipe := client.Pipeline()
+			for _, k := range keys {
+				pipe.Do(ctx, "asking")
+				pipe.Del(ctx, k)
+			}
+			if _, err := pipe.Exec(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	err := retry(ctx, clusterBound, func(ctx context.Context) error { // until it knows of the promotion
+		return m.to.node.ask(ctx, forget)
+	})
+	if err != nil {
+		return fmt.Errorf("redistest: slot %d: delete what had moved: %w", m.slot, err)
+	}
+	for _, s := range []*Server{m.to, m.from} {
+		err := s.node.ask(ctx, func(ctx context.Context, client *redis.Client) error {
+			return client.Do(ctx, "cluster", "setslot", m.slot, "stable").Err()
+		})
+		if err != nil {
+			return fmt.Errorf("redistest: cluster setslot %d stable: %w", m.slot, err)
+		}
+	}
+	return nil
+}
+
 // Remaining returns how many keys of the slot are still with the old master.
 func (m *Migration) Remaining(ctx context.Context) (int, error) {
 	var n int64

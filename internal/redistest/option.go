@@ -15,7 +15,8 @@ type spec struct {
 	cluster     bool
 	nodeTimeout time.Duration
 	extra       []string
-	sentinel    string // the lines of its sentinel.conf; "": it is a server
+	sentinel    string   // the lines of its sentinel.conf; "": it is a server
+	account     []string // of LeastPrivileged, if it is wanted
 }
 
 // AppendOnly makes the server keep what it acknowledged over Kill and Restart: appendonly yes, appendfsync always.
@@ -66,6 +67,9 @@ func (s spec) arguments(bind string, port int) []string {
 			"--cluster-announce-ip", "127.0.0.1", "--repl-diskless-sync-delay", "0")
 	}
 	args = append(args, s.extra...)
+	if s.account != nil {
+		args = append(append(args, "--user"), s.account...)
+	}
 	return append(args, "--bind", bind, "--port", strconv.Itoa(port),
 		"--daemonize", "no", "--loglevel", "notice", "--logfile", "")
 }

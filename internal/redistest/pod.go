@@ -58,6 +58,10 @@ func startPodNodes(ctx context.Context, s spec) ([]*node, func() error, error) {
 		return nil, nil, err
 	}
 	nodes, end, err := startAll(func(i int) (*node, error) {
+		s, err := s.withAccount()
+		if err != nil {
+			return nil, err
+		}
 		c, err := p.start(ctx, s, i)
 		if err != nil {
 			return nil, fmt.Errorf("redistest: node %d: %w", i, err)

@@ -28,7 +28,8 @@ type Proxy struct {
 	closed      bool
 	links       map[*link]struct{}
 	refuse      bool
-	delay       time.Duration
+	delay       time.Duration             // of replies
+	hold        time.Duration             // of requests
 	messages    func(channel string) bool // nil: none is dropped
 	dropped     int
 	losses      []*Loss

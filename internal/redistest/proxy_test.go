@@ -331,16 +331,43 @@ func TestCutAndRefuse(t *testing.T) {
 }
 
 func TestDelay(t *testing.T) {
-	_, proxy, client := proxied(t, 3)
 	const delay = 50 * time.Millisecond
-	proxy.Delay(delay)
-	start := time.Now()
+	for name, slow := range map[string]func(*redistest.Proxy, time.Duration){"replies": (*redistest.Proxy).Delay, "requests": (*redistest.Proxy).DelayRequests} {
+		t.Run(name, func(t *testing.T) {
+			_, proxy, client := proxied(t, 3)
+			slow(proxy, delay)
+			start := time.Now()
+			if err := client.Ping(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(start); d < delay {
+				t.Fatalf("answered after %v", d)
+			}
+		})
+	}
+}
+
+// What a client that has left sent before is executed all the same, late.
+func TestDelayedRequestOfAClientThatLeft(t *testing.T) {
+	server, proxy, _ := proxied(t, 3)
+	key := server.Namespace(t)
+	o := server.Options()
+	o.Addr, o.MaxRetries, o.ReadTimeout = proxy.Addr(), -1, 50*time.Millisecond
+	client := redis.NewClient(o)
 	if err := client.Ping(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if d := time.Since(start); d < delay {
-		t.Fatalf("answered after %v", d)
+	proxy.DelayRequests(200 * time.Millisecond)
+	if err := client.Set(t.Context(), key, "late", 0).Err(); err == nil {
+		t.Error("answered in time")
 	}
+	if err := client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	direct := server.Client(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	eventually(t, ctx, func(ctx context.Context) error { return direct.Get(ctx, key).Err() })
 }
 
 func TestProxyBeforeServerThatDied(t *testing.T) {

@@ -87,6 +87,10 @@ func startShared(from source) (*node, error) {
 
 // startOwn starts a server that is ours to stop and kill.
 func startOwn(ctx context.Context, from source, s spec) (*node, error) {
+	s, err := s.withAccount()
+	if err != nil {
+		return nil, err
+	}
 	if from == fromDocker {
 		c, err := startContainer(ctx, s)
 		if err != nil {

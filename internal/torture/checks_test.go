@@ -113,9 +113,9 @@ func TestTimesAreJudged(t *testing.T) {
 			ls[0].operations[0].Deadline = -1000 * ms
 			checkReturns(ls, v)
 		}, "G10"},
-		{"a lock that stands free", func(v *verdict) { checkIdle(waits, 2, held, nil, 9000*ms, v) }, "G6 G7"},
-		{"while Redis is away", func(v *verdict) { checkIdle(waits, 2, held, []span{{0, 2000 * ms}}, 9000*ms, v) }, ""},
-		{"while nobody waits", func(v *verdict) { checkIdle(atWork(1), 2, held, nil, 9000*ms, v) }, ""},
+		{"a lock that stands free", func(v *verdict) { checkIdle(waits, 2, held, fault{}, nil, 9000*ms, v) }, "G6 G7"},
+		{"while Redis is away", func(v *verdict) { checkIdle(waits, 2, held, fault{}, []span{{0, 2000 * ms}}, 9000*ms, v) }, ""},
+		{"while nobody waits", func(v *verdict) { checkIdle(atWork(1), 2, held, fault{}, nil, 9000*ms, v) }, ""},
 		{"a fence of two processes", func(v *verdict) {
 			checkLedger([]entry{{Process: 1, Key: "key", Fence: 10}, {Process: 2, Key: "key", Fence: 10}}, v)
 		}, "G3"},
@@ -169,5 +169,106 @@ func wantViolation(t *testing.T, v *verdict, want string) {
 	found := slices.ContainsFunc(v.violations, func(x violation) bool { return strings.Contains(x.check, want) })
 	if want == "" && len(v.violations) > 0 || want != "" && !found {
 		t.Errorf("violations: %v, want %q", v.violations, want)
+	}
+}
+
+func TestLocksAreJudged(t *testing.T) {
+	locks := func(process int, from, to, fence int64) *life {
+		return did(process, from, to, step{Op: "lock", Loose: true}, step{Result: granted, Fence: fence, Owner: ownerName(process)})
+	}
+	isHeld := func(process int, from, to, fence int64, owner int) *life {
+		return did(process, from, to, step{Op: "lock", Loose: true}, step{Result: held, Fence: fence, Owner: ownerName(owner)})
+	}
+	does := func(op string, process int, from, to, fence int64, result string) *life {
+		return did(process, from, to, step{Op: op, Fence: fence, Loose: true}, step{Result: result})
+	}
+	looks := func(process int, from, to, fence int64) *life {
+		return did(process, from, to, step{Op: "owner", Loose: true}, step{Result: told, Fence: fence, Owner: ownerName(1)})
+	}
+	for _, tt := range []struct {
+		name  string
+		lives []*life
+		bad   bool
+	}{
+		{"locked, refused, unlocked, locked", []*life{locks(1, 0, 1, 10), isHeld(2, 2, 3, 10, 1), does("unlock", 1, 4, 5, 10, released), locks(2, 6, 7, 20)}, false},
+		{"run out", []*life{locks(1, 0, 1, 10), looks(2, 2, 3, 0), does("extend", 1, 4, 5, 10, lost)}, false},
+		{"unlocked twice, for the first reply was lost", []*life{locks(1, 0, 1, 10), locks(2, 2, 3, 20), does("unlock", 1, 2, 5, 10, released)}, false},
+		{"granted without an answer", []*life{does("lock", 1, 0, 1, 0, unknown), isHeld(2, 2, 3, 500_000, 1)}, false},
+		{"granted, and run out before it was told otherwise", []*life{does("lock", 1, 0, 700, 0, refused), isHeld(2, 2, 3, 500_000, 1)}, false},
+
+		{"a smaller fence", []*life{locks(1, 0, 1, 20), locks(2, 2, 3, 10)}, true},
+		{"held, though it was unlocked", []*life{locks(1, 0, 1, 10), does("unlock", 1, 2, 3, 10, released), isHeld(2, 4, 5, 10, 1)}, true},
+		{"extended, though it was unlocked", []*life{locks(1, 0, 1, 10), does("unlock", 1, 2, 3, 10, released), does("extend", 1, 4, 5, 10, kept)}, true},
+		{"extended, though it is another's", []*life{locks(1, 0, 1, 10), locks(2, 2, 3, 20), does("extend", 1, 4, 5, 10, kept)}, true},
+		{"it came back", []*life{locks(1, 0, 1, 10), looks(2, 2, 3, 0), looks(2, 4, 5, 10)}, true},
+		{"granted though Redis refused it", []*life{does("lock", 1, 0, 1, 0, denied), isHeld(2, 2, 3, 500_000, 1)}, true},
+		{"granted before it was asked for", []*life{does("lock", 1, 900, 901, 0, unknown), isHeld(2, 902, 903, 500_000, 1)}, true},
+		{"granted to nobody", []*life{isHeld(2, 2, 3, 10, 1)}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := &verdict{}
+			checkLocks(tt.lives, true, v)
+			if bad := len(v.violations) > 0; bad != tt.bad {
+				t.Errorf("violations: %v, want %t", v.violations, tt.bad)
+			}
+		})
+	}
+}
+
+func TestReleasesAreJudged(t *testing.T) {
+	all := map[string][]tenure{"key": {{fence: 10, from: 0, to: 500 * ms, settled: true}}}
+	got := acquires(1, 0, 1, 10, 1)
+	for _, tt := range []struct {
+		name  string
+		lives []*life
+		want  string
+	}{
+		{"by its holder", []*life{got, settles(1, 490, 510, 10, "done", settled)}, ""},
+		{"perhaps by its holder", []*life{got, settles(1, 10, 20, 10, "done", unknown)}, ""},
+		{"given back", nil, ""},
+		{"by nobody", []*life{got}, "G5"},
+		{"before it was asked for", []*life{got, settles(1, 900, 910, 10, "done", settled)}, "G5"},
+		{"with another fence", []*life{got, settles(2, 490, 510, 20, "done", settled)}, "G5"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v := &verdict{}
+			checkReleases(tt.lives, all, v)
+			wantViolation(t, v, tt.want)
+		})
+	}
+}
+
+func TestWhatHadNothingToLookAtIsNotChecked(t *testing.T) {
+	v := &verdict{}
+	all := map[string][]tenure{"key": {{fence: 10, from: 0, to: 500 * ms, settled: true}}}
+	lives := []*life{acquires(1, 0, 1, 10, 1)}
+	checkFences(lives, v)
+	checkStale(lives, nil, v)
+	checkLoss(lives, all, v)
+	checkIdle(lives, 2, all, fault{mute: true}, nil, 9000*ms, v)
+	checkHistory(lives, nil, 2, v)
+	if len(v.judged) > 0 {
+		t.Errorf("checked: %v", v.judged)
+	}
+}
+
+func TestScriptCallsAreRecognized(t *testing.T) {
+	claim := []string{"evalsha", "sha", "6", "plain 1", "plain 1"}
+	if bundled(claim) || !bundled(append(claim, "plain 2")) || bundled([]string{"hset", "plain 1", "plain 2"}) {
+		t.Error("bundles are not recognized")
+	}
+	if settle := []string{"EVALSHA", "sha", "key", "12", "d", "0"}; endsAttempts(settle) || !endsAttempts(append([]string{"eval"}, "1795363847586845000", "d")) {
+		t.Error("settlements are not recognized")
+	}
+}
+
+func TestRepeatsAreLeftOut(t *testing.T) {
+	var ops []*operation
+	for _, l := range []*life{acquires(1, 0, 1, 10, 1), settles(1, 2, 3, 10, "done", unknown), settles(1, 4, 5, 10, "done", unknown), settles(1, 6, 7, 10, "done", settled)} {
+		ops = append(ops, l.operations...)
+	}
+	left := withoutRepeats(ops)
+	if len(left) != 3 || left[1].At != 2*ms || left[2].answer.Result != settled {
+		t.Errorf("left: %d, %v", len(left), left)
 	}
 }

@@ -3,6 +3,7 @@ package torture
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -34,12 +35,18 @@ func (h deathHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	}
 }
 
+// isWorkedFor tells whether an argument is the key of a job that is waited for.
+func isWorkedFor(arg any) bool {
+	name, ok := arg.(string)
+	return ok && strings.HasPrefix(name, "key ")
+}
+
 // before is the point before something is sent; it returns the one after that.
 // While a settlement is under way, every script counts as one: renewals, too.
 func (h deathHook) before(cmds ...redis.Cmder) point {
 	script := false
 	for _, cmd := range cmds {
-		script = script || strings.HasPrefix(cmd.Name(), "eval")
+		script = script || strings.HasPrefix(cmd.Name(), "eval") && slices.ContainsFunc(cmd.Args(), isWorkedFor)
 	}
 	switch {
 	case !script:

@@ -10,16 +10,19 @@ import (
 
 // A fault is a row of the table.
 type fault struct {
-	name    string
-	kind    string // server, cluster or sentinel
-	options []redistest.Option
-	keeps   bool           // Redis keeps what it acknowledged: condition C holds
-	clients int            // in each process, if not as usual
-	long    int            // one in so many attempts works for longer than its lease, if not as usual
-	deaths  []point        // where processes die, all but the first
-	stale   bool           // the ledger must have something to refuse
-	jumps   bool           // the server's clock does not tell the time
-	inject  func(r *round) // until r.load ends, or sooner
+	name     string
+	kind     string // server, cluster or sentinel
+	options  []redistest.Option
+	keeps    bool           // Redis keeps what it acknowledged: condition C holds
+	clients  int            // in each process, if not as usual
+	long     int            // one in so many attempts works for longer than its lease, if not as usual
+	deaths   []point        // where processes die, all but the first
+	stale    bool           // the ledger must have something to refuse
+	jumps    bool           // the server's clock does not tell the time
+	says     []string       // what errors must say, in one round or another
+	definite bool           // no reply is lost, so what Redis refuses it has never done
+	mute     bool           // messages are lost, and nothing else need be
+	inject   func(r *round) // until r.load ends, or sooner
 }
 
 var faults = []fault{
@@ -27,17 +30,22 @@ var faults = []fault{
 	{name: "holder killed", kind: "server", keeps: true, clients: 1, deaths: holding, inject: killHolders},
 	{name: "holder paused", kind: "server", keeps: true, long: 2, stale: true, inject: pauseHolders},
 	{name: "redis stalled", kind: "server", keeps: true, inject: stallRedis},
+	{name: "redis busy", kind: "server", keeps: true, says: []string{"BUSY"}, options: []redistest.Option{redistest.Config("lua-time-limit", "50")}, inject: busyRedis},
 	{name: "redis restarted", kind: "server", keeps: true, options: []redistest.Option{redistest.AppendOnly()}, inject: restartRedis},
 	{name: "redis restarted empty", kind: "server", inject: restartRedis},
 	{name: "connection cut", kind: "server", keeps: true, inject: cutConnections},
-	{name: "connection slow", kind: "server", keeps: true, long: 2, inject: slowConnections},
+	{name: "replies slow", kind: "server", keeps: true, long: 2, inject: slowReplies},
+	{name: "requests slow", kind: "server", keeps: true, long: 2, inject: slowRequests},
 	{name: "connection half open", kind: "server", keeps: true, inject: stallConnections},
 	{name: "reply lost", kind: "server", keeps: true, inject: loseReplies},
 	{name: "request lost", kind: "server", keeps: true, inject: loseRequests},
-	{name: "messages lost", kind: "server", keeps: true, inject: loseMessages},
-	{name: "subscribers killed", kind: "server", keeps: true, inject: killSubscribers},
+	{name: "messages lost", kind: "server", keeps: true, mute: true, inject: loseMessages},
+	{name: "subscribers killed", kind: "server", keeps: true, mute: true, inject: killSubscribers},
 	{name: "scripts flushed", kind: "server", keeps: true, inject: flushScripts},
-	{name: "writes refused", kind: "server", keeps: true, inject: refuseWrites},
+	{name: "writes refused", kind: "server", keeps: true, definite: true, says: []string{"OOM", "NOREPLICAS", "READONLY"}, inject: refuseWrites},
+	{name: "password set", kind: "server", keeps: true, says: []string{"NOAUTH"}, inject: setPasswords},
+	{name: "rights taken away", kind: "server", keeps: true, definite: true, says: []string{"can't"}, inject: takeRights},
+	{name: "foreign values", kind: "server", keeps: true, definite: true, says: []string{"WRONGTYPE"}, inject: foreignValues},
 	{name: "keys evicted", kind: "server", options: []redistest.Option{redistest.Config("maxmemory-policy", "allkeys-random")}, inject: evictKeys},
 	{name: "clock jumps", kind: "server", jumps: true, inject: jumpClock},
 	{name: "all at random", kind: "server", keeps: true, deaths: points, options: []redistest.Option{redistest.AppendOnly()}, inject: anything},
@@ -49,7 +57,8 @@ var faults = []fault{
 
 // once are faults of which one takes a moment; "all at random" draws from them.
 var once = []func(r *round){
-	killHolder, pauseHolder, stallOnce, restartOnce, cutOnce, slowOnce, stallConnection, loseReply, loseRequest, dropSomeMessages, killSubscriber, flushOnce, refuseOnce,
+	killHolder, pauseHolder, stallOnce, busyOnce, restartOnce, cutOnce, slowRepliesOnce, slowRequestsOnce, stallConnection, loseReply, loseRequest,
+	dropSomeMessages, killSubscriber, flushOnce, refuseOnce, setPassword, takeRight, foreignValue,
 }
 
 func anything(r *round) {
@@ -73,7 +82,12 @@ var (
 	stallRedis       = again(stallOnce, 500*time.Millisecond, 2*time.Second)
 	restartRedis     = again(restartOnce, 500*time.Millisecond, 2*time.Second)
 	cutConnections   = again(cutOnce, 10*time.Millisecond, 300*time.Millisecond)
-	slowConnections  = again(slowOnce, 200*time.Millisecond, time.Second)
+	busyRedis        = again(busyOnce, 500*time.Millisecond, 2*time.Second)
+	slowReplies      = again(slowRepliesOnce, 200*time.Millisecond, time.Second)
+	slowRequests     = again(slowRequestsOnce, 200*time.Millisecond, time.Second)
+	setPasswords     = again(setPassword, 300*time.Millisecond, time.Second)
+	takeRights       = again(takeRight, 100*time.Millisecond, 600*time.Millisecond)
+	foreignValues    = again(foreignValue, 100*time.Millisecond, 600*time.Millisecond)
 	stallConnections = again(stallConnection, 100*time.Millisecond, 800*time.Millisecond)
 	loseReplies      = again(loseReply, 20*time.Millisecond, 300*time.Millisecond)
 	loseRequests     = again(loseRequest, 20*time.Millisecond, 300*time.Millisecond)
@@ -119,13 +133,25 @@ func cutOnce(r *round) {
 	end()
 }
 
-// slowOnce makes all replies slow, but so that leases are kept, and then lets none
-// come: leases must not last longer for having been told late.
-func slowOnce(r *round) {
+// busyOnce has a script of somebody else's run for some time. What is called
+// meanwhile is refused after the first 50 ms.
+func busyOnce(r *round) {
+	end := r.disturb()
+	const script = "local t, last = redis.call('TIME') repeat last = redis.call('TIME') until (last[1] - t[1]) * 1000000 + last[2] - t[2] > tonumber(ARGV[1]) return 1"
+	r.do("eval", script, "0", between(r.rng, 100*time.Millisecond, 900*time.Millisecond).Microseconds())
+	end()
+}
+
+func slowRepliesOnce(r *round)  { slowOnce(r, (*redistest.Proxy).Delay) }
+func slowRequestsOnce(r *round) { slowOnce(r, (*redistest.Proxy).DelayRequests) }
+
+// slowOnce makes everything slow, but so that leases are kept, and then lets nothing
+// pass: leases must not last longer for having been told late.
+func slowOnce(r *round, slow func(*redistest.Proxy, time.Duration)) {
 	end := r.disturb()
 	late := between(r.rng, lease*7/10, lease*9/10)
 	for _, p := range r.proxies {
-		p.Delay(late)
+		slow(p, late)
 	}
 	r.sleep(3*lease, 5*lease)
 	for _, p := range r.proxies {
@@ -160,7 +186,14 @@ func (r *round) then() redistest.Then {
 
 func loseReply(r *round) {
 	end := r.disturb()
-	r.proxy().DropReplies(redistest.Named("evalsha", "eval"), 1+r.rng.IntN(3), r.then())
+	switch r.rng.IntN(3) {
+	case 0:
+		r.lostBundles = append(r.lostBundles, r.proxy().DropReplies(bundled, 1, r.then()))
+	case 1:
+		r.lostSettlements = append(r.lostSettlements, r.proxy().DropReplies(endsAttempts, 1, r.then()))
+	default:
+		r.proxy().DropReplies(redistest.Named("evalsha", "eval"), 1+r.rng.IntN(3), r.then())
+	}
 	end()
 }
 
@@ -194,15 +227,60 @@ func (r *round) do(args ...any) {
 func killSubscriber(r *round) { r.do("client", "kill", "type", "pubsub") }
 func flushOnce(r *round)      { r.do("script", "flush") }
 
-// refuseOnce has Redis refuse to write, for one reason or another.
-func refuseOnce(r *round) {
+// forSome has Redis do something, and after a while what undoes it.
+func (r *round) forSome(longest time.Duration, do, undo []any) {
 	end := r.disturb()
-	ways := [][3]string{{"maxmemory", "1", "0"}, {"min-replicas-to-write", "1", "0"}}
-	w := ways[r.rng.IntN(len(ways))]
-	r.do("config", "set", w[0], w[1])
-	r.sleep(100*time.Millisecond, 1500*time.Millisecond)
-	_ = r.direct.ConfigSet(context.WithoutCancel(r.load), w[0], w[2]).Err()
+	r.do(do...)
+	r.sleep(100*time.Millisecond, longest)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.load), patience)
+	defer cancel()
+	for r.direct.Do(ctx, undo...).Err() != nil && ctx.Err() == nil { // a round must not end with it
+		time.Sleep(10 * time.Millisecond)
+	}
 	end()
+}
+
+// refuseOnce has Redis refuse to write, for one reason or another: no memory, too few
+// replicas, or it is a replica itself.
+func refuseOnce(r *round) {
+	ways := [][2][]any{
+		{{"config", "set", "maxmemory", "1"}, {"config", "set", "maxmemory", "0"}},
+		{{"config", "set", "min-replicas-to-write", "1"}, {"config", "set", "min-replicas-to-write", "0"}},
+		{{"replicaof", "127.0.0.1", "1"}, {"replicaof", "no", "one"}},
+	}
+	r.turn++
+	w := ways[r.turn%len(ways)]
+	r.forSome(time.Second, w[0], w[1])
+}
+
+// setPassword gives the processes' user a password that they do not know, and ends
+// their connections.
+func setPassword(r *round) {
+	r.do("config", "set", "requirepass", "another")
+	r.forSome(time.Second, []any{"client", "kill", "user", "default"}, []any{"config", "set", "requirepass", ""})
+}
+
+// rights are what scripts may not do while it is taken away. Some of it is needed by
+// some calls only, and at the end of what they write.
+var rights = []string{
+	"-eval", "-evalsha", "-time", "-hget", "-hmget", "-hset", "-hdel", "-zadd", "-zrem", "-zcard", "-zrangebylex", "-zrangebyscore", "-zlexcount", "-zscore", "-publish",
+	"resetkeys", "resetchannels",
+}
+
+// takeRight takes one right away from the processes' user, and gives it back.
+func takeRight(r *round) {
+	r.forSome(700*time.Millisecond, []any{"acl", "setuser", "default", rights[r.rng.IntN(len(rights))]}, []any{"acl", "setuser", "default", "allkeys", "allchannels", "allcommands"})
+}
+
+// foreignValue puts something that is not ours in the place of one of the keys, and
+// the key back.
+func foreignValue(r *round) {
+	name := "{" + r.spec.Namespace + ":0}:" + []string{"meta", "locks", "expiry", "queue", "jobs", "retention"}[r.rng.IntN(6)]
+	const move = `local was = redis.call('EXISTS', KEYS[1]) if was == 1 then redis.call('RENAME', KEYS[1], KEYS[2]) end return redis.call('LPUSH', KEYS[1], 'not ours')`
+	const back = `local foreign = redis.call('TYPE', KEYS[1]).ok == 'list' if foreign then redis.call('DEL', KEYS[1]) end
+		if foreign and redis.call('EXISTS', KEYS[2]) == 1 then redis.call('RENAME', KEYS[2], KEYS[1]) end return 1`
+	kept := "kept: " + name
+	r.forSome(700*time.Millisecond, []any{"eval", move, "2", name, kept}, []any{"eval", back, "2", name, kept})
 }
 
 // evictKeys fills the memory, so that Redis throws our keys away.

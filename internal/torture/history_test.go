@@ -65,7 +65,7 @@ func (s *jobState) step(i input) bool {
 		}
 		return s.phase == "exhausted" && a.Number == s.attempts
 	case i.Op == "settle" && a.Result == lost:
-		return !strings.Contains(s.ended, mark(i.Fence, ""))
+		return !strings.Contains(s.ended, mark(i.Fence, i.End))
 	case i.Op == "settle":
 		holds := s.phase == "running" && s.fence == i.Fence
 		if holds {
@@ -96,12 +96,7 @@ func (s *jobState) settle(i input) {
 	}
 }
 
-func mark(fence int64, end string) string {
-	if end == "" {
-		return fmt.Sprintf("%d=", fence)
-	}
-	return fmt.Sprintf("%d=%s;", fence, end)
-}
+func mark(fence int64, end string) string { return fmt.Sprintf("%d=%s;", fence, end) }
 
 func (i input) String() string {
 	a := i.answer
@@ -131,7 +126,10 @@ func checkHistory(lives []*life, records []final, most int, v *verdict) {
 			if o.Op == "acquire" && o.answer.Result == granted {
 				known[o.answer.Fence] = true
 			}
-			if o.answer.Result == refused || o.Op == "state" && o.answer.Result == unknown || o.Op == "acquire" && o.answer.Result == unknown {
+			if o.Op != "acquire" && o.Op != "settle" && o.Op != "state" {
+				continue // see checkLocks
+			}
+			if o.answer.Result == refused || o.answer.Result == denied || o.Op == "state" && o.answer.Result == unknown || o.Op == "acquire" && o.answer.Result == unknown {
 				continue // they tell nothing and, but for ghosts, do nothing
 			}
 			id := lock.JobID{Key: o.Key, Run: o.Run}
@@ -149,10 +147,40 @@ func checkHistory(lives []*life, records []final, most int, v *verdict) {
 			answer: step{Result: told, State: r.job.State.String(), Number: r.job.Attempt},
 		})
 	}
+	countOutcomes(runs, v)
 	for id, ops := range runs {
-		checkRun(id, ops, most, v)
+		checkRun(id, withoutRepeats(ops), most, v)
 	}
-	v.checked("G3", "G4", "G5", "G8", "G9")
+}
+
+// countOutcomes counts what the model could have found broken: runs of which more
+// was heard after they were done (G4), and outcomes that were unknown at first and
+// told in the end (G9).
+func countOutcomes(runs map[lock.JobID][]*operation, v *verdict) {
+	for _, ops := range runs {
+		wasDone, after := int64(math.MaxInt64), int64(0)
+		unsure, sure := map[int64]bool{}, map[int64]bool{}
+		for _, o := range ops {
+			after = max(after, o.At)
+			switch {
+			case o.Op == "settle" && o.answer.Result == unknown:
+				unsure[o.Fence] = true
+			case o.Op == "settle":
+				sure[o.Fence] = true
+			}
+			if o.Op == "settle" && o.End == "done" && o.answer.Result == settled {
+				wasDone = min(wasDone, o.returned)
+			}
+		}
+		if after > wasDone {
+			v.checked("G4", 1)
+		}
+		for fence := range unsure {
+			if sure[fence] {
+				v.checked("G9", 1)
+			}
+		}
+	}
 }
 
 func ghostOf(id lock.JobID, a lock.AttemptInfo) []*operation {
@@ -168,8 +196,24 @@ func ghostOf(id lock.JobID, a lock.AttemptInfo) []*operation {
 	return ops
 }
 
-func checkRun(id lock.JobID, ops []*operation, most int, v *verdict) {
+// withoutRepeats leaves out all but the first of the settlements of an attempt whose outcomes
+// are unknown, where they were to end it in the same way: that one may be executed at
+// any time afterwards, just as the others, and any number of them changes no more than one.
+func withoutRepeats(ops []*operation) []*operation {
 	slices.SortFunc(ops, func(a, b *operation) int { return cmp.Compare(a.At, b.At) })
+	seen := map[string]bool{}
+	return slices.DeleteFunc(ops, func(o *operation) bool {
+		if o.Op != "settle" || o.answer.Result != unknown {
+			return false
+		}
+		m := mark(o.Fence, o.End)
+		was := seen[m]
+		seen[m] = true
+		return was
+	})
+}
+
+func checkRun(id lock.JobID, ops []*operation, most int, v *verdict) {
 	history := make([]porcupine.Operation, len(ops))
 	for i, o := range ops {
 		history[i] = porcupine.Operation{ClientId: o.process, Input: input{o, most}, Call: o.At, Return: o.returned}
@@ -204,7 +248,7 @@ func checkFences(lives []*life, v *verdict) {
 			switch o.answer.Result {
 			case granted:
 				byKey[o.Key] = append(byKey[o.Key], o)
-			case settled:
+			case settled, released:
 				ended[o.Fence] = true
 			case unknown:
 				v.unknown++
@@ -218,6 +262,9 @@ func checkFences(lives []*life, v *verdict) {
 			if i > 0 && ops[i-1].answer.Fence == o.answer.Fence {
 				v.violate("fences G3", o.At, "%q: fence %d was granted twice", key, o.answer.Fence)
 			}
+			if i > 0 && ops[i-1].returned < o.At {
+				v.checked("G3", 1)
+			}
 			if latest != nil && o.returned < latest.At {
 				v.violate("fences G3", o.At, "%q: fence %d was granted before fence %d was asked for", key, o.answer.Fence, latest.answer.Fence)
 			}
@@ -230,7 +277,6 @@ func checkFences(lives []*life, v *verdict) {
 		}
 		v.grants += len(ops)
 	}
-	v.checked("G3")
 }
 
 // checkStale finds settlements with the fence of another grant that were accepted
@@ -240,7 +286,12 @@ func checkFences(lives []*life, v *verdict) {
 // twice; where Redis keeps what it acknowledged, they are violations of the history.
 func checkStale(lives []*life, losses []int64, v *verdict) {
 	byKey := map[string][]*operation{}
-	unsure := map[int64]int64{} // fence → the first call that may have settled it
+	type attempt struct {
+		id    lock.JobID
+		fence int64
+	}
+	of := func(o *operation) attempt { return attempt{lock.JobID{Key: o.Key, Run: o.Run}, o.Fence} }
+	unsure := map[attempt]int64{} // → the first call that may have settled it
 	dones := map[lock.JobID]map[int64]bool{}
 	for _, l := range lives {
 		for _, o := range l.operations {
@@ -248,10 +299,10 @@ func checkStale(lives []*life, losses []int64, v *verdict) {
 			case o.answer.Result == granted:
 				byKey[o.Key] = append(byKey[o.Key], o)
 			case o.Op == "settle":
-				if at, known := unsure[o.Fence]; !known || o.At < at {
-					unsure[o.Fence] = o.At
+				if at, known := unsure[of(o)]; !known || o.At < at {
+					unsure[of(o)] = o.At
 				}
-				if id := (lock.JobID{Key: o.Key, Run: o.Run}); o.End == "done" && o.answer.Result == settled {
+				if id := of(o).id; o.End == "done" && o.answer.Result == settled {
 					if dones[id] == nil {
 						dones[id] = map[int64]bool{}
 					}
@@ -262,19 +313,24 @@ func checkStale(lives []*life, losses []int64, v *verdict) {
 	}
 	for _, l := range lives {
 		for _, o := range l.operations {
-			if o.Op == "settle" && o.answer.Result == settled {
-				for _, g := range byKey[o.Key] {
-					if g.answer.Fence > o.Fence && g.returned < unsure[o.Fence] && !lostSince(losses, g.returned) {
-						v.violate("fences G5", o.At, "%q: fence %d was settled after fence %d had been granted", o.Key, o.Fence, g.answer.Fence)
-					}
+			if o.Op != "settle" {
+				continue
+			}
+			for _, g := range byKey[o.Key] {
+				if g.answer.Fence <= o.Fence || g.returned >= unsure[of(o)] || lostSince(losses, g.returned) {
+					continue
 				}
+				v.checked("G5", 1)
+				if o.answer.Result == settled {
+					v.violate("fences G5", o.At, "%q: fence %d was settled after fence %d had been granted", o.Key, o.Fence, g.answer.Fence)
+				}
+				break
 			}
 		}
 	}
 	for _, fences := range dones {
 		v.doubled += len(fences) - 1
 	}
-	v.checked("G5")
 }
 
 // lostSince tells whether what was told at that time may have been lost since. A
@@ -297,12 +353,13 @@ func checkCounters(records []final, all map[string][]tenure, v *verdict) {
 	}
 	for key, ts := range all {
 		for _, t := range ts {
-			if !remembered[t.fence] {
+			if isJob(key) && !remembered[t.fence] {
 				v.violate("counters G8", t.from, "%q: fence %d was granted, and is not counted", key, t.fence)
 			}
 		}
 	}
 	for _, r := range records {
+		v.checked("G8", 1)
 		counted := 0
 		for _, a := range r.job.Attempts {
 			if a.End != "returned" {

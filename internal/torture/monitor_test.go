@@ -27,13 +27,15 @@ type monitor struct {
 	conn   net.Conn
 	ended  bool
 	caught chan struct{} // closed when the marker has come
-	wg     sync.WaitGroup
+
+	bundles int // script calls for several callers
+	wg      sync.WaitGroup
 }
 
 // A write is one change of a resource's entry.
 type write struct {
 	at     int64 // by Redis's clock, µs
-	kind   byte  // L a lock, O an offer, - nothing
+	kind   byte  // L a lock (or G), O an offer, - nothing
 	fence  int64
 	nonce  string
 	expiry int64 // µs, as what follows
@@ -86,10 +88,15 @@ func (m *monitor) attach() (*bufio.Reader, error) {
 		return nil, err
 	}
 	lines := bufio.NewReader(conn)
-	if _, err = fmt.Fprint(conn, "MONITOR\r\n"); err == nil {
-		var line string
-		if line, err = lines.ReadString('\n'); err == nil && line != "+OK\r\n" { // LOADING, perhaps
-			err = errors.New(strings.TrimSpace(line))
+	for _, command := range []string{"AUTH " + admin + " " + admin, "MONITOR"} {
+		if err != nil {
+			break
+		}
+		if _, err = fmt.Fprint(conn, command+"\r\n"); err == nil {
+			var line string
+			if line, err = lines.ReadString('\n'); err == nil && line != "+OK\r\n" { // LOADING, perhaps
+				err = errors.New(strings.TrimSpace(line))
+			}
 		}
 	}
 	if err != nil {
@@ -139,6 +146,11 @@ func (m *monitor) note(line string) {
 	}
 	head, rest, _ := strings.Cut(line, "] ")
 	args := unquote(rest)
+	if len(args) > 0 && bundled(args) {
+		m.mu.Lock()
+		m.bundles++
+		m.mu.Unlock()
+	}
 	if len(args) < 3 || args[1] != m.locks {
 		return
 	}
@@ -164,12 +176,18 @@ func (m *monitor) note(line string) {
 // parseWrite reads an entry of locks, whose shape lock/head.lua tells.
 func parseWrite(at int64, entry string) write {
 	w := write{at: at, kind: entry[0]}
+	if w.kind == 'G' { // a lock as well, one of a group
+		w.kind = 'L'
+	}
 	if w.kind == 'L' && len(entry) > 59 {
 		w.expiry, _ = strconv.ParseInt(entry[1:15], 10, 64)
 		w.fence, _ = strconv.ParseInt(entry[15:34], 10, 64)
 		w.nonce = entry[34:45]
 		w.lease, _ = strconv.ParseInt(entry[45:59], 10, 64)
 		w.expiry, w.lease = w.expiry*1000, w.lease*1000
+	}
+	if w.kind == 'O' {
+		w.nonce = entry[len(entry)-11:]
 	}
 	return w
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -72,8 +73,12 @@ type process struct {
 	settling atomic.Bool // what is sent now may be a settlement
 	stopping context.Context
 
-	mu   sync.Mutex
-	runs []int // by key: which run is next
+	stale [crowd]int64 // by plain lock: a fence that was unlocked; crowdOfLocks alone uses it
+	past  [crowd]int64 // by crowded job: a fence that was settled; crowdOfJobs alone uses it
+
+	mu        sync.Mutex
+	runs      []int      // by key: which run is next
+	crowdRuns [crowd]int // the same of crowded jobs
 }
 
 // beProcess is a worker process, if this is to be one, and returns its exit code.
@@ -107,7 +112,7 @@ func runProcess(text string) error {
 	redis.SetLogger(silence{})
 	client := p.client()
 	defer func() { _ = client.Close() }()
-	p.locker, err = lock.New(client, lock.Config{Namespace: p.spec.Namespace, Owner: "process-" + strconv.Itoa(p.spec.Number)})
+	p.locker, err = lock.New(client, lock.Config{Namespace: p.spec.Namespace, Owner: ownerName(p.spec.Number)})
 	if err != nil {
 		return err
 	}
@@ -120,6 +125,7 @@ func runProcess(text string) error {
 	for n := range p.spec.Clients {
 		clients.Go(func() { p.work(rand.New(rand.NewPCG(p.spec.Seed, uint64(n)))) })
 	}
+	clients.Go(p.lockUp)
 	clients.Wait()
 	if err := p.locker.Close(); err != nil {
 		return err
@@ -219,14 +225,65 @@ func (p *process) over(job worker.Job) {
 // call notes a call and returns its context and what notes its return.
 func (p *process) call(parent context.Context, s step, d time.Duration) (context.Context, func(step)) {
 	ctx, cancel := context.WithTimeout(parent, d)
-	s.Kind, s.ID, s.At = stepCall, int(p.ids.Add(1)), now()
-	s.Deadline = s.At + d.Microseconds()
-	p.journal.write(s)
+	end := p.calls([]step{s}, d)
 	return ctx, func(r step) {
-		r.Kind, r.ID, r.At = stepReturn, s.ID, now()
 		cancel()
-		p.journal.write(r)
+		end([]step{r})
 	}
+}
+
+// calls notes a call for several things, and returns what notes its return.
+func (p *process) calls(steps []step, d time.Duration) func([]step) {
+	for i := range steps {
+		s := &steps[i]
+		s.Kind, s.ID, s.At = stepCall, int(p.ids.Add(1)), now()
+		s.Deadline = s.At + d.Microseconds()
+	}
+	p.journal.write(steps...)
+	return func(returns []step) {
+		for i := range returns {
+			r := &returns[i]
+			r.Kind, r.ID, r.At = stepReturn, steps[i].ID, now()
+			if r.err != nil {
+				r.Error = r.err.Error()
+				if !isTyped(r.err) {
+					p.broken("%s of %q: no caller can tell what this error is: %v", steps[i].Op, steps[i].Key, r.err)
+				}
+			}
+		}
+		p.journal.write(returns...)
+	}
+}
+
+// broken notes something that must not be.
+func (p *process) broken(format string, args ...any) {
+	p.journal.write(step{Kind: stepBroken, Error: fmt.Sprintf(format, args...)})
+}
+
+// outcomeOf is what an error that tells of no outcome says of it. What Redis itself
+// has answered, and to nothing else that was sent, was not executed.
+func outcomeOf(err error) string {
+	var answer redis.Error
+	if errors.As(err, &answer) && !errors.Is(err, lock.ErrOutcomeUnknown) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+		return denied
+	}
+	return unknown
+}
+
+// isTyped tells whether a caller can find out with errors.Is what an error means, or
+// Redis has refused what its user may not do.
+func isTyped(err error) bool {
+	for _, is := range []error{
+		context.DeadlineExceeded, context.Canceled, lock.ErrUnavailable, lock.ErrCorruptState, lock.ErrOutcomeUnknown, lock.ErrLeaseLost,
+		lock.ErrReleased, lock.ErrHeld, lock.ErrNotHeld, lock.ErrTooEarly, worker.ErrSettled,
+	} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	var answer redis.Error
+	return errors.As(err, &answer) && (strings.Contains(err.Error(), "NOPERM") || strings.Contains(err.Error(), "NOAUTH") ||
+		strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "ACL failure") || strings.Contains(err.Error(), "can't "))
 }
 
 // between returns a random duration.
@@ -238,7 +295,7 @@ func (p *process) state(rng *rand.Rand, job worker.Job) {
 	ctx, end := p.call(p.stopping, step{Op: "state", Key: job.Key, Run: job.Run.Name}, between(rng, 200*time.Millisecond, 2*time.Second))
 	info, err := p.worker.State(ctx, job)
 	if err != nil {
-		end(step{Result: refused, Error: err.Error()})
+		end(step{Result: refused, err: err})
 		return
 	}
 	end(step{Result: told, State: info.State.String(), Number: info.Attempt})
@@ -268,7 +325,7 @@ func (p *process) acquire(rng *rand.Rand, job worker.Job) *worker.Grant {
 		end(step{Result: exhausted, Number: x.Attempts})
 		p.over(job)
 	default:
-		end(step{Result: refused, Error: err.Error()})
+		end(step{Result: refused, err: err})
 		time.Sleep(5 * time.Millisecond) // where Redis refuses at once
 	}
 	return nil
@@ -303,7 +360,7 @@ func (p *process) attempt(rng *rand.Rand, job worker.Job, g *worker.Grant) {
 	}
 	for {
 		switch p.settle(rng, job, g, end, false) {
-		case unknown:
+		case unknown, denied:
 			time.Sleep(5 * time.Millisecond)
 			continue
 		case lost: // it is told so without Redis being asked; so ask
@@ -345,7 +402,7 @@ func (p *process) settle(rng *rand.Rand, job worker.Job, g *worker.Grant, how st
 	case errors.Is(err, lock.ErrLeaseLost):
 		r.Result = lost
 	default:
-		r.Error = err.Error()
+		r.Result, r.err = outcomeOf(err), err
 	}
 	end(r)
 	if r.Result == settled && (how == "done" || how == "exhausted") {

@@ -52,15 +52,20 @@ type round struct {
 	monitor  *monitor
 	ledger   *ledger
 	load     context.Context // ends when the faults are to end
+	watch    *watch
+	healed   int64 // when the faults were over,
+	ending   int64 // and when the processes were told to end
 
-	mu        sync.Mutex
-	slots     []*child // who is there at present
-	children  []*child // all that were started
-	stopping  bool
-	disturbed []span
-	losses    []int64  // when a failover may have lost what was acknowledged
-	failures  []string // of the processes
-	wg        sync.WaitGroup
+	mu                           sync.Mutex
+	slots                        []*child // who is there at present
+	children                     []*child // all that were started
+	stopping                     bool
+	disturbed                    []span
+	losses                       []int64           // when a failover may have lost what was acknowledged
+	lostBundles, lostSettlements []*redistest.Loss // replies
+	turn                         int               // of what a fault does in turns
+	failures                     []string          // of the processes
+	wg                           sync.WaitGroup
 }
 
 // A child is a worker process as the controller sees it.
@@ -87,12 +92,14 @@ func newRound(t *testing.T, f fault, seed uint64, binary, dir string) *round {
 		r.sentinel = redistest.StartSentinel(t, f.options...)
 		r.spec.Addresses, r.spec.Master, r.spec.Namespace = r.sentinel.Options().SentinelAddrs, r.sentinel.Options().MasterName, "torture"
 	default:
+		options := append([]redistest.Option{redistest.User(admin + " on >" + admin + " allkeys allchannels allcommands")}, f.options...)
 		if f.jumps {
-			r.server, r.clock = startWithClock(t, f.options...)
+			r.server, r.clock = startWithClock(t, options...)
 		} else {
-			r.server = redistest.Start(t, redistest.Own, f.options...)
+			r.server = redistest.Start(t, redistest.Own, options...)
 		}
-		r.direct, r.spec.Namespace = r.server.Client(t), "torture"
+		r.direct, r.spec.Namespace = r.administrator(), "torture"
+		saw(r.direct)
 		for range processes {
 			r.proxies = append(r.proxies, redistest.NewProxy(t, r.server.Addr()))
 		}
@@ -115,7 +122,8 @@ func (r *round) run(d time.Duration) *verdict {
 	r.t.Helper()
 	load, end := context.WithTimeout(r.t.Context(), d)
 	defer end()
-	r.load = load
+	r.load, r.watch = load, startWatch()
+	defer r.watch.stop()
 	r.slots = make([]*child, processes)
 	for slot := range processes {
 		r.start(slot)
@@ -125,8 +133,10 @@ func (r *round) run(d time.Duration) *verdict {
 	}
 	<-load.Done()
 	r.heal()
+	r.healed = now()
 	r.quieten()
 	v := &verdict{}
+	r.ending = now()
 	r.stop(v)
 	r.check(v)
 	return v
@@ -268,6 +278,7 @@ func (r *round) check(v *verdict) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
 	end := now()
+	v.stall = r.watch.stop()
 	var lives []*life
 	for _, c := range r.children {
 		l, err := readJournal(c.journal, c.number)
@@ -279,6 +290,18 @@ func (r *round) check(v *verdict) {
 		}
 		l.born, l.died = c.born, c.died
 		lives = append(lives, l)
+		for _, s := range l.broken {
+			v.violate("process", s.At, "process %d: %s", c.number, s.Error)
+		}
+	}
+	for _, l := range lives {
+		for _, o := range l.operations {
+			for _, word := range r.fault.says {
+				if strings.Contains(o.answer.Error, word) {
+					v.says(word)
+				}
+			}
+		}
 	}
 	for _, text := range r.failures {
 		v.violate("processes", end, "%s", text)
@@ -299,11 +322,15 @@ func (r *round) check(v *verdict) {
 		if !r.fault.jumps {
 			checkLoss(lives, all, v)
 		}
+		if r.fault.keeps {
+			checkReleases(lives, all, v)
+		}
+		v.bundles = r.monitor.bundles
 		if len(r.monitor.breaks) == 1 {
 			seen = all
 		}
 		if r.fault.keeps {
-			checkIdle(lives, processes, all, r.disturbed, end, v)
+			checkIdle(lives, processes, all, r.fault, r.disturbed, r.ending, v)
 		}
 	}
 	if r.fault.keeps {
@@ -313,12 +340,31 @@ func (r *round) check(v *verdict) {
 		}
 		checkCounters(records, seen, v)
 		checkHistory(lives, records, maxAttempts, v)
+		checkLocks(lives, r.fault.definite, v)
+		checkProgress(lives, r.healed, r.ending, v)
+	}
+	v.lostBundles = countLost(r.lostBundles)
+	if r.fault.keeps {
+		v.checked("G9", countLost(r.lostSettlements))
 	}
 	if len(v.violations) > 0 {
 		r.keep(v, entries)
 	} else if err := os.RemoveAll(r.dir); err != nil { //nolint:gosec // a folder of our own
 		r.t.Error(err)
 	}
+}
+
+// countLost counts what was lost indeed.
+func countLost(losses []*redistest.Loss) int {
+	n := 0
+	for _, l := range losses {
+		select {
+		case <-l.Done():
+			n++
+		default:
+		}
+	}
+	return n
 }
 
 // records reads what Redis remembers in the end.
@@ -383,4 +429,16 @@ func (r *round) file(name string, text []byte) {
 	if err := os.WriteFile(filepath.Join(r.dir, name), text, 0o600); err != nil { //nolint:gosec // in a folder of our own
 		r.t.Error(err)
 	}
+}
+
+// admin is the user, and the password, of the controller: what befalls others does
+// not befall it.
+const admin = "admin"
+
+func (r *round) administrator() *redis.Client {
+	o := r.server.Options()
+	o.Username, o.Password = admin, admin
+	c := redis.NewClient(o)
+	r.t.Cleanup(func() { _ = c.Close() })
+	return c
 }

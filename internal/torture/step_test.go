@@ -16,17 +16,21 @@ type step struct {
 	At       int64
 	Kind     kind
 	ID       int    `json:",omitempty"` // of the operation in its process: of call, return
-	Op       string `json:",omitempty"` // acquire, settle or state: of call
+	Op       string `json:",omitempty"` // of call: acquire, settle or state of a job; see locks_test.go for those of plain locks
 	Key      string `json:",omitempty"`
 	Run      string `json:",omitempty"`
 	Fence    int64  `json:",omitempty,string"`
 	End      string `json:",omitempty"` // how the attempt is to end: of a settle
+	Loose    bool   `json:",omitempty"` // of call: it does not wait, and what it is granted is not renewed
+	Owner    string `json:",omitempty"` // of return: who holds the lock
 	Deadline int64  `json:",omitempty"` // of call: when its context ends
 	Result   string `json:",omitempty"` // of return: see the constants below
 	Number   int    `json:",omitempty"` // of the attempt, or how many were counted
 	State    string `json:",omitempty"` // that was read
 	Error    string `json:",omitempty"`
 	From     int64  `json:",omitempty"` // of gap: the process did not run from then to At
+
+	err error // becomes Error
 }
 
 type kind string
@@ -36,8 +40,9 @@ const (
 	stepReturn kind = "return"
 	stepLost   kind = "lost" // the context of the work ended, for the lease was lost
 	stepGap    kind = "gap"
-	stepDying  kind = "dying" // the process is about to kill itself
-	stepEnd    kind = "end"   // it ended as it was told to
+	stepDying  kind = "dying"  // the process is about to kill itself
+	stepEnd    kind = "end"    // it ended as it was told to
+	stepBroken kind = "broken" // something that must not be, noticed by the process itself
 )
 
 // Results of operations.
@@ -49,6 +54,7 @@ const (
 	settled   = "settled"
 	lost      = "lost"
 	unknown   = "unknown" // or there was no answer at all
+	denied    = "denied"  // by Redis, which must not have done any of it
 	told      = "told"    // of a state
 )
 
@@ -66,18 +72,22 @@ func openJournal(path string) (*journal, error) {
 	return &journal{file: f}, err
 }
 
-// write appends a step; its time is that of the call, unless it has one.
-func (j *journal) write(s step) {
-	if s.At == 0 {
-		s.At = now()
-	}
-	line, err := json.Marshal(s)
-	if err != nil {
-		panic(err)
+// write appends steps; their time is that of the call, unless they have one.
+func (j *journal) write(steps ...step) {
+	var lines []byte
+	for _, s := range steps {
+		if s.At == 0 {
+			s.At = now()
+		}
+		line, err := json.Marshal(s)
+		if err != nil {
+			panic(err)
+		}
+		lines = append(append(lines, line...), '\n')
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if _, err := j.file.Write(append(line, '\n')); err != nil {
+	if _, err := j.file.Write(lines); err != nil {
 		panic(err)
 	}
 }
@@ -96,6 +106,7 @@ type life struct {
 	operations []*operation
 	lost       map[int64]int64 // fence → when the work's context ended
 	gaps       []span
+	broken     []step
 	born       int64
 	died       int64 // 0: it ended as it was told to
 }
@@ -126,6 +137,8 @@ func readJournal(path string, process int) (*life, error) {
 			l.lost[s.Fence] = s.At
 		case stepGap:
 			l.gaps = append(l.gaps, span{s.From, s.At})
+		case stepBroken:
+			l.broken = append(l.broken, s)
 		case stepDying, stepEnd:
 		}
 	}

@@ -22,13 +22,15 @@ func checkReturns(lives []*life, v *verdict) {
 			if o.returned == 0 {
 				continue
 			}
-			if limit := l.stopped(o.Deadline) + slack.Microseconds(); o.returned > limit {
+			if o.returned >= o.Deadline { // its context ended it
+				v.checked("G10", 1)
+			}
+			if limit := l.stopped(o.Deadline) + v.late().Microseconds(); o.returned > limit {
 				v.violate("timers G10", o.At, "process %d: %s of %q returned %v after its deadline: %s",
 					l.process, o.Op, o.Key, micros(o.returned-o.Deadline), o.answer.Error)
 			}
 		}
 	}
-	v.checked("G10")
 }
 
 // checkLoss finds work whose context did not end with its lease (G2). Redis counts
@@ -36,14 +38,15 @@ func checkReturns(lives []*life, v *verdict) {
 func checkLoss(lives []*life, all map[string][]tenure, v *verdict) {
 	for _, l := range lives {
 		for _, o := range l.operations {
-			if o.Op != "settle" {
+			if o.Op != "settle" && o.Op != "release" || o.Loose {
 				continue
 			}
 			t := tenureOf(all[o.Key], o.Fence)
 			if t == nil || t.broken || t.settled {
 				continue
 			}
-			limit := l.stopped(t.to) + promptness.Microseconds()
+			v.checked("G2", 1)
+			limit := l.stopped(t.to) + (promptness + v.stall).Microseconds()
 			at, wasLost := l.lost[o.Fence]
 			if !wasLost {
 				at = o.At // it was at work until then
@@ -53,7 +56,6 @@ func checkLoss(lives []*life, all map[string][]tenure, v *verdict) {
 			}
 		}
 	}
-	v.checked("G2")
 }
 
 func tenureOf(ts []tenure, fence int64) *tenure {
@@ -68,7 +70,7 @@ func tenureOf(ts []tenure, fence int64) *tenure {
 // checkIdle finds locks that stood free for longer than is promised while
 // somebody waited for them (G6, G7). disturbed are the times in which Redis, or
 // the way to it, was not well.
-func checkIdle(lives []*life, processes int, all map[string][]tenure, disturbed []span, end int64, v *verdict) {
+func checkIdle(lives []*life, processes int, all map[string][]tenure, f fault, disturbed []span, end int64, v *verdict) {
 	for key, ts := range all {
 		slices.SortFunc(ts, func(a, b tenure) int { return cmp.Compare(a.from, b.from) })
 		for i, t := range ts {
@@ -76,21 +78,20 @@ func checkIdle(lives []*life, processes int, all map[string][]tenure, disturbed 
 			if i+1 < len(ts) {
 				next = ts[i+1].from
 			}
-			checkFree(lives, processes, key, span{t.to, next}, disturbed, v)
+			checkFree(lives, processes, key, span{t.to, next}, end, f, disturbed, v)
 		}
 	}
-	v.checked("G6", "G7")
 }
 
-func checkFree(lives []*life, processes int, key string, free span, disturbed []span, v *verdict) {
-	bound := offer + time.Duration(processes)*rank + rank + slack
+func checkFree(lives []*life, processes int, key string, free span, end int64, f fault, disturbed []span, v *verdict) {
+	bound := offer + time.Duration(processes)*rank + rank + v.late()
 	for _, l := range lives { // the dead ahead, at the most
-		if l.idle(span{free.from - 15*time.Second.Microseconds(), free.to}) {
+		if l.waitedInVain(key, span{free.from - 15*time.Second.Microseconds(), free.to}) {
 			bound += offer
 		}
 	}
 	late := span{free.from, free.from + bound.Microseconds()}
-	if late.to >= free.to {
+	if late.to > end {
 		return
 	}
 	for _, d := range disturbed {
@@ -103,12 +104,53 @@ func checkFree(lives []*life, processes int, key string, free span, disturbed []
 			continue
 		}
 		for _, o := range l.operations {
-			if o.Op == "acquire" && o.Key == key && o.At <= late.from && o.returned >= late.to {
+			waits := o.waits() && o.Key == key && o.At <= late.from
+			switch {
+			case waits && late.to < free.to && o.returned >= late.to:
 				v.violate("timers G6 G7", late.to, "%q stood free for %v while process %d waited for it; the bound is %v", key, micros(free.to-free.from), l.process, bound)
+				return
+			case waits && o.returned >= late.from && o.Deadline >= late.to: // it would have waited for so long
+				v.checked("G6", 1)
+				if f.mute {
+					v.checked("G7", 1)
+				}
 				return
 			}
 		}
 	}
+}
+
+// waits tells whether the operation waits while another has what it wants.
+func (o *operation) waits() bool { return o.Op == "acquire" && !o.Loose || o.Op == "hold" }
+
+// waitedInVain tells whether the process, while it waited for a key in that time,
+// was stopped, or died: what is offered to it is offered for a while to nobody.
+func (l *life) waitedInVain(key string, s span) bool {
+	for _, o := range l.operations {
+		if !o.waits() || o.Key != key {
+			continue
+		}
+		until := o.returned + (2 * time.Second).Microseconds() // leaving takes time, too
+		if o.returned == 0 || until > s.to {
+			until = s.to
+		}
+		if from := max(o.At, s.from); from < until && l.idle(span{from, until}) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkProgress finds that nobody got anything once the faults were over.
+func checkProgress(lives []*life, healed, ending int64, v *verdict) {
+	for _, l := range lives {
+		for _, o := range l.operations {
+			if o.answer.Result == granted && healed < o.returned && o.returned <= ending {
+				return
+			}
+		}
+	}
+	v.violate("timers", ending, "nothing was granted in the %v after the faults were over", micros(ending-healed))
 }
 
 // idle tells whether a process was dead or stopped for a moment of that time.

@@ -3,13 +3,13 @@ package torture
 import (
 	"flag"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/lockingworker/lockingworker/internal/redistest"
 )
@@ -18,6 +18,7 @@ var (
 	seedFlag     = flag.Uint64("seed", 0, "what is done to whom, and which work fails; 0: another one each time")
 	durationFlag = flag.Duration("duration", 0, "for all faults together, but at least one short round of each; 0: none")
 	faultFlag    = flag.String("fault", "all", "all, or the faults whose names contain this; several with commas")
+	reportFlag   = flag.String("report", "", "a file to write what came of it to, as Markdown")
 	keepFlag     = flag.String("keep", "", "where to keep what is left of rounds with violations; default: in the temporary folder")
 )
 
@@ -25,6 +26,13 @@ func TestMain(m *testing.M) {
 	if code, is := beProcess(); is {
 		os.Exit(code)
 	}
+	if code, is := beVictim(); is {
+		os.Exit(code)
+	}
+	if code, is := beCrew(); is {
+		os.Exit(code)
+	}
+	redis.SetLogger(silence{})
 	redistest.Main(m)
 }
 
@@ -40,20 +48,16 @@ func TestTorture(t *testing.T) {
 		t.Skip("takes a -duration: see make torture")
 	}
 	chosen := choose(t)
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	fmt.Printf("torture: seed %d, %d faults, %v\n", seed, len(chosen), *durationFlag)
-	keep := keepIn(seed)
+	fmt.Printf("torture: seed %d, %d faults, %v\n", seed(), len(chosen), *durationFlag)
+	keep := keepIn(seed())
 	var rows []row
 	for n, f := range chosen {
 		t.Run(f.name, func(t *testing.T) {
 			share := *durationFlag / time.Duration(len(chosen))
 			load := min(max(share-around, shortest), longest)
-			r := row{fault: f.name, keeps: f.keeps}
+			r := row{fault: f}
 			for began := time.Now(); r.rounds == 0 || time.Since(began)+load+around <= share; r.rounds++ {
-				one := seed + uint64(n)*1_000_000 + uint64(r.rounds)*1000
+				one := seed() + uint64(n)*1_000_000 + uint64(r.rounds)*1000
 				t.Run(fmt.Sprintf("seed %d", one), func(t *testing.T) {
 					dir := filepath.Join(keep, fmt.Sprintf("%s-%d", strings.ReplaceAll(f.name, " ", "-"), one))
 					v := newRound(t, f, one, os.Args[0], dir).run(load)
@@ -61,7 +65,7 @@ func TestTorture(t *testing.T) {
 						t.Errorf("%s: %s", x.check, x.text)
 					}
 					if len(v.violations) > 0 {
-						t.Errorf("seed %d; what is left: %s", seed, dir)
+						t.Errorf("seed %d; what is left: %s", seed(), dir)
 					}
 					r.verdict.add(v)
 				})
@@ -69,10 +73,20 @@ func TestTorture(t *testing.T) {
 			if f.stale && r.rounds > 2 && r.verdict.stale == 0 {
 				t.Error("the ledger had no stale write to refuse: this fault does not do what it is there for")
 			}
+			for _, word := range f.says {
+				if r.rounds > 2 && !r.verdict.said[word] {
+					t.Errorf("no error said %s: this fault does not do what it is there for", word)
+				}
+			}
+			for _, p := range []string{"G3", "G5"} {
+				if r.verdict.judged[p] == 0 && !(p == "G5" && f.kind != "server" && r.rounds < 3) {
+					t.Errorf("%s could not have been found broken", p)
+				}
+			}
 			rows = append(rows, r)
 		})
 	}
-	printTable(rows)
+	publish(t, &report.torture, tortureSection(rows))
 	_ = os.Remove(keep) // if nothing is in it
 }
 
@@ -100,32 +114,4 @@ func keepIn(seed uint64) string {
 		dir = os.TempDir()
 	}
 	return filepath.Join(dir, fmt.Sprintf("torture-%d", seed))
-}
-
-// A row is what came of a fault.
-type row struct {
-	fault   string
-	keeps   bool
-	rounds  int
-	verdict verdict
-}
-
-func printTable(rows []row) {
-	fmt.Println("\n| fault | rounds | operations | grants | killed | takeovers | done twice | unknown outcomes | stale writes refused | violations | checked |")
-	fmt.Println("| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --- |")
-	var sum row
-	sum.fault = "**all**"
-	for _, r := range rows {
-		sum.rounds += r.rounds
-		sum.verdict.add(&r.verdict)
-		r.print()
-	}
-	sum.print()
-	fmt.Println()
-}
-
-func (r row) print() {
-	v := r.verdict
-	promises := slices.SortedFunc(maps.Keys(v.promises), func(a, b string) int { return len(a)*1000 - len(b)*1000 + strings.Compare(a, b) })
-	fmt.Printf("| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %s |\n", r.fault, r.rounds, v.operations, v.grants, v.killed, v.takeovers, v.doubled, v.unknown, v.stale, len(v.violations), strings.Join(promises, " "))
 }

@@ -15,8 +15,12 @@ const slack = 300 * time.Millisecond
 type verdict struct {
 	operations, grants, killed, takeovers, doubled, unknown, stale int
 
+	bundles, lostBundles int // script calls of several callers, and those whose reply was lost
+
 	violations []violation
-	promises   map[string]bool // those that were checked
+	judged     map[string]int  // promise → how often it could have been found broken
+	said       map[string]bool // of the words that the fault is to bring about
+	stall      time.Duration   // the longest time for which the machine had no time for us
 	drawings   []drawing
 }
 
@@ -38,14 +42,28 @@ func (v *verdict) violate(check string, at int64, format string, args ...any) {
 	v.violations = append(v.violations, violation{check, at, fmt.Sprintf(format, args...)})
 }
 
-func (v *verdict) checked(promises ...string) {
-	if v.promises == nil {
-		v.promises = map[string]bool{}
+// checked notes that a promise could have been found broken, so many times. What
+// a check had nothing to look at for is not checked.
+func (v *verdict) checked(promise string, times int) {
+	if times == 0 {
+		return
 	}
-	for _, p := range promises {
-		v.promises[p] = true
+	if v.judged == nil {
+		v.judged = map[string]int{}
 	}
+	v.judged[promise] += times
 }
+
+// says notes that a process was told that in an error.
+func (v *verdict) says(word string) {
+	if v.said == nil {
+		v.said = map[string]bool{}
+	}
+	v.said[word] = true
+}
+
+// late is how late a process may do what it has to do at some time.
+func (v *verdict) late() time.Duration { return slack + v.stall }
 
 // add adds the verdict of another round.
 func (v *verdict) add(w *verdict) {
@@ -57,7 +75,13 @@ func (v *verdict) add(w *verdict) {
 	v.unknown += w.unknown
 	v.stale += w.stale
 	v.violations = append(v.violations, w.violations...)
-	for p := range w.promises {
-		v.checked(p)
+	v.bundles += w.bundles
+	v.lostBundles += w.lostBundles
+	v.stall = max(v.stall, w.stall)
+	for word := range w.said {
+		v.says(word)
+	}
+	for p, n := range w.judged {
+		v.checked(p, n)
 	}
 }
