@@ -57,6 +57,9 @@ import (
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("bench: ")
+	if spec := os.Getenv(poolVariable); spec != "" {
+		os.Exit(runPool(spec))
+	}
 	var o options
 	flag.Func("scenario", "comma-separated numbers of scenarios; default all", list(&o.scenarios))
 	flag.Func("contender", "comma-separated names of contenders; default all", list(&o.contenders))

@@ -69,6 +69,17 @@ var scenarios = []scenario{
 		id: "10", title: "Growth: half and double size", run: growth,
 		about: "Scenarios 1, 4 and 7 at half and at double size. What one resource, grant or lease costs should not depend on how many there are.",
 	},
+	{
+		id: "11", title: "Sixteen processes, the same 10,000 jobs", run: pools,
+		about: "Each process is to see to all of the jobs, 16 at a time, in an order of its own; each job’s work appends a line to a file. Every job must " +
+			"stand there once. RunAll is given them all; Run one by one; with redislock a key marks what is done, is looked at before the lock and behind it, and " +
+			"jobs that another has are come back to. Elapsed is from the start of all processes, which are connected, to the end of the last.",
+	},
+	{
+		id: "12", title: "The same, and three processes are killed", run: killedPools,
+		about: "RunAll alone, with a lease of a second and works that take 2 ms more; the processes are killed while a fifth, two fifths and three fifths of the jobs are done. " +
+			"All jobs must be done; twice only what a killed process had begun.",
+	},
 }
 
 // A bench is one run of the program.
