@@ -29,7 +29,7 @@ type batch struct {
 func (l *Locker) batches(rs Results, most int, kindOf func(*Result) kind) []*batch {
 	var all []*batch
 	var last *batch
-	open := make(map[kind]*batch)
+	var open map[kind]*batch // the last of each kind, once there are two kinds
 	for i := range rs {
 		if rs[i].Err != nil {
 			continue
@@ -37,11 +37,16 @@ func (l *Locker) batches(rs Results, most int, kindOf func(*Result) kind) []*bat
 		k := kindOf(&rs[i])
 		k.shard = l.shardOf(rs[i].Resource)
 		if last == nil || last.kind != k {
+			if last != nil && open == nil {
+				open = map[kind]*batch{last.kind: last}
+			}
 			last = open[k]
 		}
 		if last == nil || len(last.index) == most && k.set == nil {
 			last = &batch{kind: k, index: make([]int, 0, min(most, len(rs)-i))}
-			open[k] = last
+			if open != nil {
+				open[k] = last
+			}
 			all = append(all, last)
 		}
 		last.index = append(last.index, i)

@@ -47,6 +47,7 @@ type call struct {
 	ghost      int64         // the latest not-after of a send that was not answered: until then it may still be executed
 	unanswered bool          // some send was not answered: it may have been executed
 	broken     bool          // Redis stopped the script with an error, perhaps half-way
+	short      error         // why what the answered send wrote counts as not replicated
 	began      time.Duration // the first send
 	pause      backoff.BackOff
 	err        error

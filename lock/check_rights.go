@@ -19,6 +19,7 @@ type right struct {
 	// checked.
 	probe        string
 	cluster      bool // on Cluster only
+	replicas     bool // with Config.Replicas only
 	guarded      bool // there are no such arguments: it is tried in a script that must not write
 	channel      bool // its first argument is a channel
 	subscription bool // it is tried on a connection of its own
@@ -37,6 +38,7 @@ var rights = []right{
 	{command: "hsetnx", probe: "{meta} ? ?", guarded: true},
 	{command: "subscribe", probe: "{wake}", channel: true, subscription: true},
 	{command: "unsubscribe", probe: "{wake}", channel: true, subscription: true},
+	{command: "wait", probe: "0 1", replicas: true},
 
 	// by scripts
 	{command: "time"},
@@ -62,11 +64,11 @@ var rights = []right{
 	{command: "command", probe: "count", cluster: true},
 }
 
-// aclOf is the smallest ACL for a namespace.
+// aclOf is the smallest ACL for a namespace, without Config.Replicas.
 func aclOf(namespace string, cluster bool) string {
 	words := []string{"~{" + namespace + ":*", "~{" + namespace + "}:shards", "&" + namespace + ":*"}
 	for _, r := range rights {
-		if cluster || !r.cluster {
+		if (cluster || !r.cluster) && !r.replicas {
 			words = append(words, "+"+r.command)
 		}
 	}
@@ -107,7 +109,7 @@ func (d *doctor) trials() []trial {
 	_, cluster := d.rdb.(*redis.ClusterClient)
 	var trials []trial
 	for _, r := range rights {
-		if r.cluster && !cluster {
+		if r.cluster && !cluster || r.replicas && d.cfg.Replicas == 0 {
 			continue
 		}
 		var t trial
@@ -255,6 +257,24 @@ func subscribe(ctx context.Context, p patient, t trial) error {
 	return err
 }
 
+// permitted returns the denial of the first right that the client's user lacks
+// for scripts, and for setting up a shard.
+func (l *Locker) permitted(ctx context.Context, shard int) error {
+	cfg := l.cfg
+	cfg.Shards = 1 // the rights are the same for all
+	var args []any
+	for _, t := range newDoctor(l.rdb, cfg).trials() {
+		if command := t.right.command; t.place != "" && !t.right.subscription && command != "eval" && command != "evalsha" {
+			args = append(append(args, len(t.args)), t.args...)
+		}
+	}
+	err := l.rdb.Eval(ctx, permitLua, []string{l.shards[shard].keys[metaKey]}, args...).Err()
+	if errors.Is(err, redis.Nil) {
+		return nil
+	}
+	return err
+}
+
 func (d *doctor) checkRights(ctx context.Context, p patient) {
 	for _, n := range d.missing(ctx, p) {
 		d.note(Finding{SeverityProblem, "right-missing", p.name, n.found, "give it to the client's user: ACL SETUSER … " + n.acl})
@@ -278,8 +298,10 @@ func isDenial(err error) bool {
 // them: what 7.0 says of a denial in a script does not. It asks, for a second at
 // most.
 func (l *Locker) explain(err error) error {
-	var answer redis.Error
-	if !isDenial(err) || errors.As(err, &answer) && strings.HasPrefix(answer.Error(), "NOPERM") || strings.Contains(err.Error(), " to run the '") {
+	if strings.Contains(err.Error(), "unauthenticated") { // what Redis says instead, if the command has many arguments
+		return fmt.Errorf("NOAUTH: %w", err)
+	}
+	if !isDenial(err) || strings.Contains(err.Error(), " to run the '") {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(l.dead, time.Second)

@@ -140,6 +140,17 @@ func (d *doctor) checkPersistence(p patient, s settings) {
 	}
 }
 
+// online counts the replicas that are fed, and not those still loading.
+func (s settings) online(connected int) int {
+	n := 0
+	for i := range connected {
+		if strings.Contains(s["slave"+strconv.Itoa(i)], "state=online") {
+			n++
+		}
+	}
+	return n
+}
+
 func (d *doctor) checkReplicas(p patient, s settings) {
 	if role := s["role"]; role == "slave" {
 		d.note(Finding{SeverityProblem, "replica", p.name, "the server is a replica", "connect to the primary, by Sentinel (redis.NewFailoverClient) or by Cluster"})
@@ -149,6 +160,10 @@ func (d *doctor) checkReplicas(p patient, s settings) {
 	if err != nil {
 		d.unreadable(p, "the number of replicas", "")
 		return
+	}
+	if online := s.online(replicas); online < d.cfg.Replicas {
+		d.note(Finding{SeverityProblem, "replicas-missing", p.name, fmt.Sprintf("replicas in step: %d of %d that Config.Replicas wants: every grant fails (ErrNotReplicated)", online, d.cfg.Replicas),
+			"start them, see master_link_status at each; or want fewer"})
 	}
 	least, err := strconv.Atoi(s["min-replicas-to-write"])
 	known := err == nil

@@ -44,6 +44,7 @@ if #ARGV == 12 and not records[1] and not PUBLISH then
       rank = redis.call('ZLEXCOUNT', QUEUE, '[f' .. place, '(f' .. place .. (m and sub(m, -16) or '\255'))
       if not m then
         local arrival = format('%016.0f', us)
+        permit('ZREM', QUEUE, '')
         redis.call('ZADD', QUEUE, '0', 'f' .. place .. arrival .. waiter, '0', mine .. arrival)
       end
     end
@@ -54,13 +55,15 @@ if #ARGV == 12 and not records[1] and not PUBLISH then
     local anyone = 'f' .. format('%04x', #r) .. r
     offered = #redis.call('ZRANGEBYLEX', QUEUE, '[' .. anyone, '(' .. anyone .. '\255', 'LIMIT', '0', '1') == 0
   end
-  if offered and #redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', num(now), 'LIMIT', '0', '1') == 0
+  if offered and not due(1)
     and not (jobs and #redis.call('ZRANGEBYSCORE', RETENTION, '-inf', num(now), 'LIMIT', '0', '1') > 0) then
     local fence, lease, rec = nextFence(), sub(tail, 15, 28), ''
     local expiry = expiryAfter(lease)
     local granted = 'L' .. expiry .. fence .. tail
+    permit('HSET', LOCKS, '', '')
+    if v then permit('ZREM', QUEUE, '') end
+    redis.call('ZADD', EXPIRY, score(expiry), r) -- first, since this key was not read: it may not be ours
     redis.call('HSET', META, 'fence', fence)
-    redis.call('ZADD', EXPIRY, score(expiry), r)
     if jobs then -- the first attempt
       local retention, owner = ARGV[12], sub(tail, 29)
       rec = table.concat({'Jr' .. ms(0), '1', ARGV[11], retention, lease, '1', sub(granted, 16, 34), sub(tail, 4, 14), ms(now), '0', '-', #owner, '0', owner}, ' ')
@@ -213,8 +216,8 @@ for i, r in ipairs(names) do
     add(delKept, places[i])
   end
 end
-if grants > 0 then -- each clears away more than it adds
-  sweep(2 * grants + 1, mine)
+if grants > 0 then -- each clears away more than it, and those that did not look, have added
+  sweep(2 * grants + 6, mine)
   if jobs then trim(num(2 * grants), mine) end
 end
 flush()

@@ -29,15 +29,12 @@ func (l *Locker) command(b *bundle, limit time.Duration, source bool) scriptCmd 
 		args = append(args, "1", s.keys[locksKey])
 		return scriptCmd{redis.NewCmd(context.Background(), append(args, first.args...)...)}
 	}
-	args = append(args, "6")
-	for i := range s.keys {
-		args = append(args, s.keys[i])
-	}
-	args = append(args, l.header[0], s.number, l.header[1], l.notAfter(b, limit), offerMillis, l.header[2])
+	args = append(args, s.front...)
+	args = append(args, l.notAfter(b, limit), offerMillis, l.publish)
 	return scriptCmd{redis.NewCmd(context.Background(), b.args(args)...)}
 }
 
-var offerMillis = strconv.FormatInt(int64(offerTime/time.Millisecond), 10)
+var offerMillis any = strconv.FormatInt(int64(offerTime/time.Millisecond), 10)
 
 // notAfter returns the time after which this send must not be executed, and
 // notes it. While the server's clock is not known it is long past: the script

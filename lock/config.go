@@ -48,6 +48,12 @@ type Config struct {
 	// fixed for the life of a namespace, and every call checks it. Default 1,
 	// on Redis Cluster 64.
 	Shards int
+	// Replicas is how many replicas must acknowledge each grant, renewal and
+	// outcome (WAIT, on the connection that wrote it) before it counts. Half a
+	// second is waited for them, and less where the call, the lease time or the
+	// client's ReadTimeout leaves less; then it is ErrNotReplicated. A failover loses
+	// less then, but see the package's documentation. Default 0: none.
+	Replicas int
 	// Observers are told of this Locker's own events, one after another, on a
 	// goroutine of their own. Beyond 1,024 waiting events the oldest are
 	// dropped, which an EventMissed reports.
@@ -92,6 +98,9 @@ func (c Config) complete(rdb redis.UniversalClient) (Config, error) {
 	}
 	if c.Shards < 1 || c.Shards > maxShards {
 		errs = append(errs, invalid("Config.Shards %d: want 1 to %d", c.Shards, maxShards))
+	}
+	if c.Replicas < 0 {
+		errs = append(errs, invalid("Config.Replicas %d: want 0 or more", c.Replicas))
 	}
 	for i, o := range c.Observers {
 		if o == nil {

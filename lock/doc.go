@@ -16,7 +16,8 @@
 // loses no acknowledged write, maxmemory-policy noeviction, nobody else who
 // writes to these keys, and a server clock that does not jump. A failover that
 // lost a grant, or a restart without the append-only file, can lead to a second
-// holder; its fence is the larger one.
+// holder; its fence is the larger one. Config.Replicas makes that rarer, and does
+// not exclude it: see below.
 //
 // Moreover:
 //
@@ -81,6 +82,19 @@
 // which they must not be executed any more; what is granted to a caller who has
 // left is given back.
 //
+// # Replicas
+//
+// With Config.Replicas so many replicas must acknowledge each grant, renewal and
+// outcome, on the connection that wrote it and in the same round trip. If they do not,
+// the call is [ErrNotReplicated]: a grant has been given back, a renewal does not
+// count and is tried again until the lease's deadline, and of an outcome it is only
+// known that the primary has it: settle again until it is nil. Refusals, reads and
+// releases are not waited for. ForceLock that is not replicated leaves the lock free:
+// the ousted holder has lost it.
+//
+// Not promised is that the replica which a failover promotes is one that acknowledged,
+// where there are more than that, nor that a replica has written it to its disk.
+//
 // # Keys
 //
 // A shard is six keys, whatever is locked or waited for:
@@ -105,6 +119,7 @@
 //	+publish +subscribe +unsubscribe +ping +hello
 //
 // and on Cluster +cluster|slots, +cluster|shards, +asking, +readonly and +command as well.
+// Config.Replicas needs +wait.
 //
 // # Waiting
 //

@@ -39,12 +39,24 @@ local function emit(kind, ...)
   add(events, table.concat(parts))
 end
 
+-- permitted fails if the user lacks a right that flush needs.
+local function permitted()
+  if not redis.acl_check_cmd then return end
+  if #wakes > 0 then permit('PUBLISH', NS .. ':wake:' .. wakes[1], '') end
+  if #events > 0 then permit('PUBLISH', NS .. ':events', '') end
+  if #backExpiry + #setExpiry + #setKept + #setQueue > 0 then permit('ZADD', EXPIRY, '0', '') end
+  if #setJob + #setLock > 0 then permit('HSET', LOCKS, '', '') end
+  if #delExpiry + #delGroup + #delQueue + #delKept > 0 then permit('ZREM', EXPIRY, '') end
+  if #delLock + #delJob > 0 then permit('HDEL', LOCKS, '') end
+end
+
 -- flush writes all that was noted: counters, messages, what is added, what is
--- removed. If the first of these is refused (no memory, no rights, not the
--- primary), nothing is written. With soft, offers that cannot be stored are given
+-- removed. If the first of these is refused (no memory, not the primary), or if a
+-- right is missing, nothing is written. With soft, offers that cannot be stored are given
 -- up: what is to be released is released all the same, and whoever was to be
 -- offered it is woken and claims.
 local function flush(soft)
+  permitted()
   local put, failed = soft and redis.pcall or redis.call
   local function write(command, key, list)
     for i = 1, #list, PART do
@@ -78,6 +90,7 @@ local function flush(soft)
   write('HSET', JOBS, setJob)
   write('HSET', LOCKS, setLock)
   if failed then
+    permit('HDEL', LOCKS, '')
     for i = 1, #setLock, 2 do
       add(delLock, setLock[i])
       add(delExpiry, setLock[i])

@@ -32,6 +32,11 @@ var (
 	// ErrUnavailable says that Redis could not be reached, or could not serve
 	// the call now; the same call may succeed later.
 	ErrUnavailable = errors.New("lock: redis unavailable")
+	// ErrNotReplicated says that fewer than Config.Replicas replicas have acknowledged
+	// a grant, a renewal or an outcome: the grant has been given back, the renewal does
+	// not count, the outcome stands at the primary alone. It comes with ErrUnavailable
+	// where they may do so later.
+	ErrNotReplicated = errors.New("lock: not replicated")
 	// ErrCorruptState says that what stands in Redis is not of this package. It was left untouched.
 	ErrCorruptState = errors.New("lock: foreign or corrupt value in redis")
 	// ErrShardMismatch says that the namespace was set up with another Config.Shards.

@@ -31,6 +31,7 @@ end
 if same then -- by far the most frequent case, before anything else is built
   local list, first = {unpack(ARGV, 10, 9 + 2 * count)}, (group and 'G' or 'L') .. fresh -- of the right size
   local e = score(fresh)
+  permit('HSET', LOCKS, '', '')
   if group then
     redis.call('ZADD', EXPIRY, e, joined)
   else

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -73,16 +74,23 @@ func (l *Locker) judgeError(c *call, err error) verdict {
 }
 
 // initShard gives a shard its number of shards, after it checked the
-// namespace's one global record.
+// namespace's one global record; unless a right is missing that the Locker will
+// need: then it writes nothing.
 func (l *Locker) initShard(i int) error {
 	ctx, cancel := context.WithTimeout(l.dead, sendTime)
 	defer cancel()
-	key := "{" + l.cfg.Namespace + "}:shards"
-	want := l.header[0].(string)
+	key := globalKey(l.cfg.Namespace)
+	want := strconv.Itoa(l.cfg.Shards)
+	if err := l.permitted(ctx, i); err != nil {
+		return l.plainError(err)
+	}
 	if err := l.rdb.SetNX(ctx, key, want, 0).Err(); err != nil {
 		return l.plainError(err)
 	}
 	got, err := l.rdb.Get(ctx, key).Result()
+	if errors.Is(err, redis.Nil) { // lost since: flushed, evicted, or a failover
+		return fmt.Errorf("%w: %q was lost while it was being set up", ErrUnavailable, key)
+	}
 	if err != nil {
 		return l.plainError(err)
 	}

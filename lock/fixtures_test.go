@@ -30,10 +30,11 @@ func newLocker(t testing.TB, s *redistest.Server, cfg lock.Config) *lock.Locker 
 	return newLockerOn(t, s.Client(t), cfg)
 }
 
-// newLockerOn makes a Locker on a client, closed with the test.
+// newLockerOn makes a Locker on a client, or on one with the least rights
+// (REDISTEST_ACL=1), closed with the test.
 func newLockerOn(t testing.TB, rdb redis.UniversalClient, cfg lock.Config) *lock.Locker {
 	t.Helper()
-	l, err := lock.New(rdb, cfg)
+	l, err := lock.New(redistest.LeastPrivileged(t, rdb), cfg)
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}

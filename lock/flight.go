@@ -17,11 +17,15 @@ type flight struct {
 	l       *Locker
 	calls   []*call
 	bundles []*bundle
+	confirm *confirmation         // behind them; nil: no replicas are asked
 	node    redis.UniversalClient // nil: to be found
 	gate    *gate                 // which it came through, if any
 	ctx     context.Context       // of the caller on whose goroutine it is sent; nil: on one of its own
 
 	sent   time.Duration
+	over   time.Time   // when its bound is over
+	due    time.Time   // when the watchdog is to look at it: then, or at the end of the gate's patience
+	slot   int         // its place at the watchdog's
 	landed atomic.Bool // answered, or given up
 	passed atomic.Bool // has let the next one through its gate
 }
@@ -106,7 +110,7 @@ func (l *Locker) nodeOf(shard int) (redis.UniversalClient, error) {
 func (l *Locker) fly(f *flight) {
 	for f != nil && f.prepare() {
 		if !f.transmit() {
-			return // the timer has taken over
+			return // the watchdog has taken over
 		}
 		f = f.regroup(f.land(nil))
 	}
@@ -152,6 +156,7 @@ func (f *flight) prepare() bool {
 			}
 		}
 	}
+	f.confirm = l.confirmation(f)
 	return true
 }
 
@@ -168,16 +173,16 @@ func (f *flight) bound() time.Duration {
 
 // transmit sends the commands in one pipeline; their errors tell what came of
 // it. go-redis may take longer than the send's bound: then the flight goes on
-// without it, on the timer's goroutine, and transmit returns false in the end.
+// without it, on another goroutine, and transmit returns false in the end.
 func (f *flight) transmit() bool {
-	timer := f.watch()
-	defer timer.Stop()
+	f.l.watchdog.watch(f)
+	defer f.l.watchdog.forget(f)
 	ctx := f.l.dead
 	if f.ctx != nil {
-		ctx = sendContext{f.ctx, time.Now().Add(f.bound())}
+		ctx = sendContext{f.ctx, f.over}
 	}
 	node, err := f.node, error(nil)
-	if f.calls[0].redirect {
+	if f.calls[0].redirect && f.confirm == nil {
 		node = f.l.rdb
 	} else if node == nil {
 		node, err = f.l.nodeOf(f.calls[0].shard)
@@ -187,6 +192,8 @@ func (f *flight) transmit() bool {
 		for _, b := range f.bundles {
 			b.cmd.SetErr(err)
 		}
+	case f.confirm != nil:
+		f.confirm.send(ctx, node, f)
 	case len(f.bundles) == 1:
 		_ = node.Process(ctx, f.bundles[0].cmd)
 	default:
@@ -197,19 +204,6 @@ func (f *flight) transmit() bool {
 		_, _ = pipe.Exec(ctx)
 	}
 	return f.landed.CompareAndSwap(false, true)
-}
-
-// watch starts the timer that keeps a slow send from holding up others: those at
-// its gate soon, its own calls when its bound is over.
-func (f *flight) watch() *time.Timer {
-	bound := f.bound()
-	if f.gate == nil || bound <= gatePatience {
-		return time.AfterFunc(bound, f.overdue)
-	}
-	return time.AfterFunc(gatePatience, func() {
-		f.pass()
-		time.AfterFunc(bound-gatePatience, f.overdue)
-	})
 }
 
 // overdue takes over from a send that was not answered in time.
@@ -229,6 +223,10 @@ func (f *flight) land(slow error) (again []*call, wait bool) {
 	f.pass()
 	l := f.l
 	received := l.now()
+	var short, lost error
+	if slow == nil {
+		short, lost = f.confirm.result(l)
+	}
 	for _, b := range f.bundles {
 		reply, err := []any(nil), slow
 		if err == nil {
@@ -241,8 +239,10 @@ func (f *flight) land(slow error) (again []*call, wait bool) {
 			var v verdict
 			if err != nil {
 				v = l.judgeError(c, err)
-			} else {
-				v = l.judge(c)
+			} else if v = l.judge(c); v == verdictFinal && c.err == nil {
+				if c.short = short; lost != nil {
+					v = l.judgeError(c, lost)
+				}
 			}
 			if v == verdictFinal {
 				l.finish(c, c.err)

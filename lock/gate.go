@@ -11,7 +11,7 @@ const (
 	// gateMost is how many flights of small calls are under way to one node. What
 	// is called meanwhile leaves with the next one, together: a lone call never
 	// waits, and no timer collects any.
-	gateMost = 2
+	gateMost = 3
 	// gatePatience is after which time a flight that was not answered holds up
 	// nobody else any more.
 	gatePatience = 10 * time.Millisecond
@@ -20,7 +20,8 @@ const (
 	gateSize = 32
 )
 
-// Gates let the small calls to each node through; busy ones only are kept.
+// Gates let the small calls to each node through. Of a cluster, busy ones only are
+// kept.
 type gates struct {
 	mu     sync.Mutex
 	byNode map[redis.UniversalClient]*gate
@@ -37,7 +38,7 @@ type gate struct {
 // admit returns a flight of calls to a node; nil if they wait at its gate, to
 // leave with others.
 func (l *Locker) admit(node redis.UniversalClient, calls []*call) *flight {
-	if !small(calls) {
+	if !small(calls) || l.cfg.Replicas > 0 && !calls[0].script.lasting() { // nothing to wait for
 		return &flight{l: l, calls: calls, node: node}
 	}
 	l.gates.mu.Lock()
@@ -81,7 +82,7 @@ func (f *flight) pass() {
 		g.waiting = nil
 		return
 	}
-	if g.aloft--; g.aloft == 0 {
+	if g.aloft--; g.aloft == 0 && g.node != l.rdb { // a node of a cluster may go
 		delete(l.gates.byNode, g.node)
 	}
 }

@@ -20,7 +20,10 @@ end
 
 local function memberOf(place, waiter, arrival) return 'f' .. place .. arrival .. waiter end
 
+-- enqueue notes a waiter, who must be able to leave again.
 local function enqueue(place, waiter, arrival)
+  permit('ZRANGEBYLEX', QUEUE, '-', '-')
+  permit('ZREM', QUEUE, '')
   add(setQueue, '0', memberOf(place, waiter, arrival))
   add(setQueue, '0', 'r' .. place .. waiter .. arrival)
 end

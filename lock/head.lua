@@ -35,14 +35,15 @@ local sub, find, match, format = string.sub, string.find, string.match, string.f
 local time = redis.call('TIME')
 local us = time[1] * 1000000 + time[2]
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local stamp = format('%.0f', us)
+local stamp = time[1] .. format('%06d', time[2])
 
 local meta = redis.call('HMGET', META, 'shards', 'fence', 'event')
 if meta[1] ~= ARGV[1] then
   return {meta[1] and 'shards' or 'new', stamp, meta[1] or ''}
 end
 for i = 2, 3 do -- beyond that, a number would no longer grow by one
-  if meta[i] and not (find(meta[i], '^%d+$') and #meta[i] <= 16 and tonumber(meta[i]) < 8.9e15) then
+  local n = meta[i]
+  if n and not (find(n, '^%d+$') and (#n < 16 or #n == 16 and n < '89')) then
     return {'corrupt', stamp}
   end
 end
@@ -50,13 +51,24 @@ if ARGV[4] ~= '0' and now > tonumber(ARGV[4]) then
   return {'late', stamp}
 end
 
-
+-- permit has Redis refuse a command now that it would refuse after the first write,
+-- which would stay. Redis before 7.0 cannot be asked.
+local function permit(...)
+  local may = redis.acl_check_cmd
+  if may and not may(...) then redis.call(...) end
+end
 local function ms(t) return format('%014.0f', t) end
 local function num(n) return format('%.0f', n) end
 local function expiryAfter(lease) return lease == NEVER and NEVER or ms(now + tonumber(lease)) end
 local function score(t) return t == NEVER and '+inf' or t end
-local function nextFence()
-  local last = tonumber(meta[2] or '0')
-  return format('%016.0f', last >= us and last + 1 or us)
+local function nextFence() -- most frequently as text, since to read and to write numbers takes long
+  local last = meta[2] or '0'
+  if #stamp == 16 and (#last < 16 or last < stamp) then return stamp end
+  return format('%016.0f', math.max(tonumber(last) + 1, us))
+end
+-- due tells whether a grant of n resources is to sweep: whether anything has run
+-- out. To look costs as much as a write; small grants look at every fourth resource.
+local function due(n)
+  return us % 4 < n and redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', num(now), 'LIMIT', '0', '1')[1]
 end
 local waiting -- how many members the queue has

@@ -120,6 +120,7 @@ func (e End) String() string {
 
 // Settlement ends an attempt and releases its lock, in one step.
 type Settlement struct {
+	Lease     *JobLease     // a kept attempt, which ends with it; then Grant and ID are filled in
 	Grant     Result        // what Claim granted
 	ID        JobID         // what was claimed
 	End       End           // how it ended

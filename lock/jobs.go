@@ -142,10 +142,12 @@ func (j Jobs) Claim(ctx context.Context, claims ...JobClaim) ([]JobResult, error
 		}
 	}
 	l.execJobs(ctx, batches)
+	var released []<-chan struct{}
 	for n, b := range batches {
 		c := b.call
 		err := l.outcome(ctx, c)
 		var fences map[int]int64
+		short := false
 		for k, i := range b.index {
 			if err != nil {
 				rs[i].Grant.Err = err
@@ -153,20 +155,31 @@ func (j Jobs) Claim(ctx context.Context, claims ...JobClaim) ([]JobResult, error
 			}
 			a := answerOf(c, k, &cls[i])
 			rs[i] = a.JobResult
-			if a.status == "granted" {
+			switch {
+			case a.status == "granted" && c.short != nil:
+				rs[i].Grant.unconfirm(c.short)
+				rs[i].Job = JobInfo{ID: rs[i].Job.ID}
+				short = true
+			case a.status == "granted":
 				if fences == nil {
 					fences = make(map[int]int64)
 				}
 				fences[k] = a.Grant.Fence
 			}
 		}
-		if c.state.Load() == callAnswered && (c.ghost > 0 || err != nil && c.mayHaveGranted()) {
+		if c.state.Load() == callAnswered && (c.ghost > 0 || short || err != nil && c.mayHaveGranted()) {
 			part := make([]claimant, len(b.index))
 			for k, i := range b.index {
 				part[k] = cls[i]
 			}
-			l.giveBack(c.shard, jobStrays(part, nonces[n], fences), c.ghost)
+			r := l.giveBack(c.shard, jobStrays(part, nonces[n], fences), c.ghost)
+			if short {
+				released = append(released, r)
+			}
 		}
+	}
+	if released != nil {
+		l.awaitReleases(ctx, released...)
 	}
 	for i := range rs {
 		if g := rs[i].Grant; g.Err == nil {
@@ -214,14 +227,27 @@ func (j Jobs) Await(ctx context.Context, claim JobClaim) (*JobLease, JobResult, 
 // TryAwait claims once, without waiting, and keeps the lease that is granted.
 // Its errors are Await's, and ErrHeld, ErrTooEarly, ErrUnavailable.
 func (j Jobs) TryAwait(ctx context.Context, claim JobClaim) (*JobLease, JobResult, error) {
-	rs, err := j.Claim(ctx, claim)
+	leases, rs, err := j.TryAwaitAll(ctx, claim)
 	if err != nil {
 		if len(rs) == 1 {
 			return nil, rs[0], rs[0].Grant.Err
 		}
 		return nil, JobResult{}, err
 	}
-	return &JobLease{lease: j.l.keep(ctx, rs[0].Grant, j.l.now()), grant: rs[0].Grant, job: rs[0].Job}, rs[0], nil
+	return leases[0], rs[0], nil
+}
+
+// TryAwaitAll claims as Claim does, and keeps the leases that are granted. There
+// is one for each claim, in order: nil where it was not granted.
+func (j Jobs) TryAwaitAll(ctx context.Context, claims ...JobClaim) ([]*JobLease, []JobResult, error) {
+	rs, err := j.Claim(ctx, claims...)
+	leases, now := make([]*JobLease, len(rs)), j.l.now()
+	for i, r := range rs {
+		if r.Grant.Err == nil {
+			leases[i] = &JobLease{lease: j.l.keep(ctx, r.Grant, now), grant: r.Grant, job: r.Job}
+		}
+	}
+	return leases, rs, err
 }
 
 // Get reads jobs, in the order of the ids. An absent one is no error. The error

@@ -88,8 +88,10 @@ func (k *keeper) stats() (leases int, lag time.Duration) {
 	return len(k.leases), k.lag
 }
 
-// add begins to keep a lease.
+// add begins to keep a lease. One that was over before its grant arrived ends at
+// once: nobody is to begin with it.
 func (k *keeper) add(le *Lease) {
+	now := k.l.now()
 	k.mu.Lock()
 	if k.closed || !k.running && !k.l.loops.start(k.run) {
 		k.mu.Unlock()
@@ -97,9 +99,15 @@ func (k *keeper) add(le *Lease) {
 		return
 	}
 	k.running = true
+	if le.deadline <= now {
+		k.mu.Unlock()
+		le.cancel(ErrLeaseLost)
+		k.lost(le)
+		return
+	}
 	le.due = endless
 	if le.ttl != NoExpiry {
-		le.due = min(k.l.now()+le.ttl/3, le.deadline-le.ttl/2)
+		le.due = min(now+le.ttl/3, le.deadline-le.ttl/2)
 	}
 	if len(k.leases) == 0 {
 		k.shortest = le.ttl

@@ -192,6 +192,9 @@ func (l *Locker) Do(ctx context.Context, c Claim, f func(context.Context, *Lease
 	if err != nil {
 		return err
 	}
+	if cause := context.Cause(lease.Context()); cause != nil {
+		return cause // over before its grant arrived, or closed
+	}
 	work, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(lease.Context(), func() { cancel(context.Cause(lease.Context())) })
 	defer func() {

@@ -326,3 +326,28 @@ func TestKeepWantsAGrant(t *testing.T) {
 		t.Error("Keep took what names no grant")
 	}
 }
+
+// A grant whose answer takes longer than its lease lasts is none to begin with:
+// what is handed out has ended already.
+func TestG2GrantThatArrivesTooLateHasEnded(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, redistest.Any)
+	ctx := bounded(t)
+	const ttl = 100 * time.Millisecond
+	l, p := newProxied(t, s, lock.Config{TTL: ttl})
+	must[lock.Results](t)(l.Owners(ctx, "r")) // the connection, the clock and the script are there
+	p.Delay(3 * ttl)
+	for name, hold := range map[string]func() (*lock.Lease, error){
+		"Hold":    func() (*lock.Lease, error) { return l.Hold(ctx, lock.Claim{Resource: "held"}) },
+		"TryHold": func() (*lock.Lease, error) { return l.TryHold(ctx, lock.Claim{Resource: "tried"}) },
+	} {
+		if cause := context.Cause(must[*lock.Lease](t)(hold()).Context()); !errors.Is(cause, lock.ErrLeaseLost) {
+			t.Errorf("the lease that %s returns late has cause %v", name, cause)
+		}
+	}
+	err := l.Do(ctx, lock.Claim{Resource: "done"}, func(context.Context, *lock.Lease) error {
+		t.Error("Do has begun")
+		return nil
+	})
+	wantErr(t, err, lock.ErrLeaseLost)
+}

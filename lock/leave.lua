@@ -22,7 +22,7 @@ local function leave(r, v, place, nonce, real)
     end
   end
   if not (nonce ~= '' and look(v) == 'held' and nonceIn(v) == nonce and fenceIn(v) ~= real) then
-    release(r, v, gone, n)
+    if waiter then release(r, v, gone, n) end
     return
   end
   if PUBLISH then emit('u', r, ownerIn(v), fenceIn(v)) end

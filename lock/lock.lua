@@ -18,9 +18,7 @@ local rests = count and #ARGV - 10 - count
 count = count or (#ARGV - 10) / 2
 local found = redis.call('HMGET', LOCKS, unpack(ARGV, 11, 10 + count))
 waiting = redis.call('ZCARD', QUEUE)
-local due = redis.call('ZRANGEBYSCORE', EXPIRY, '-inf', num(now), 'LIMIT', '0', '1')
-
-local free = waiting == 0 and #due == 0 and lease ~= '' and not PUBLISH
+local free = waiting == 0 and not due(count) and lease ~= '' and not PUBLISH
 for i = 1, count do
   if found[i] then free = false break end
 end
@@ -28,7 +26,8 @@ if free then -- by far the most frequent case, before anything else is built
   local fence, e, letter = nextFence(), expiryAfter(lease), ARGV[9]
   local head = letter .. e .. fence
   local list = {unpack(ARGV, 11, 10 + 2 * count)} -- of the right size
-  redis.call('HSET', META, 'fence', fence)
+  permit('HSET', LOCKS, '', '')
+  if letter ~= 'G' and count >= 8 then permit('ZREM', EXPIRY, '') end
   if letter == 'G' then
     redis.call('ZADD', EXPIRY, e, table.concat(ARGV, '\0', 11, 10 + count))
   else
@@ -42,7 +41,8 @@ if free then -- by far the most frequent case, before anything else is built
     if long then redis.call('ZADD', EXPIRY, e, long) end
     redis.call('ZADD', EXPIRY, unpack(list))
     if long then redis.call('ZREM', EXPIRY, long) end
-  end
+  end -- first, since this key was not read: it may not be ours
+  redis.call('HSET', META, 'fence', fence)
   if not rests then
     for i = 1, count do
       list[2 * i - 1], list[2 * i] = ARGV[10 + i], head .. ARGV[10 + count + i]
@@ -70,7 +70,7 @@ for i = 1, count do
   names[i], mine[r] = r, true
   tails[i] = rests and format('%03d', i - 1) .. ARGV[11 + count + (i - 1) % rests] or ARGV[10 + count + i]
 end
-sweep(2 * count + 3, mine) -- more than this call adds
+sweep(2 * count + 6, mine) -- more than this call, and those that did not look, have added
 
 local out = {'ok', stamp, fenceOf()}
 local prefixes = {}

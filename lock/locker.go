@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,14 +19,15 @@ import (
 // concurrent use, and one is enough for a process. All its calls take their
 // time from Redis; its own clock only bounds how long they wait.
 type Locker struct {
-	cfg    Config
-	rdb    redis.UniversalClient
-	id     string // this Locker among those that wait: 11 characters
-	shards []shard
-	header [3]any // number of shards, namespace, "1" to publish
-	base   time.Time
-	awake  time.Duration // what suspended() said at base
-	slept  atomic.Int64
+	cfg     Config
+	rdb     redis.UniversalClient
+	id      string // this Locker among those that wait: 11 characters
+	shards  []shard
+	publish any   // "1", or "", for the scripts
+	plain   []any // the arguments of a lock call as most are
+	base    time.Time
+	awake   time.Duration // what suspended() said at base
+	slept   atomic.Int64
 
 	closing context.Context // ends with ErrClosed when Close is called
 	close   context.CancelCauseFunc
@@ -36,12 +36,14 @@ type Locker struct {
 	chores  group // what Close waits for: waiters leaving, grants given back
 	loops   group // keeper, subscription, observers
 
-	heeds     bool // the client heeds contexts: it comes back by their deadline
-	gates     gates
-	keeper    *keeper
-	queue     *queue
-	wire      *wire
-	observers *observers
+	heeds       bool          // the client heeds contexts: it comes back by their deadline
+	readTimeout time.Duration // of the client
+	gates       gates
+	watchdog    watchdog
+	keeper      *keeper
+	queue       *queue
+	wire        *wire
+	observers   *observers
 }
 
 // Stats tells what a Locker is busy with.
@@ -60,9 +62,10 @@ func New(rdb redis.UniversalClient, cfg Config) (*Locker, error) {
 		return nil, err
 	}
 	l := &Locker{cfg: cfg, rdb: rdb, id: randomID(), shards: newShards(cfg.Namespace, cfg.Shards), base: time.Now(), awake: suspended()}
-	l.header = [3]any{strconv.Itoa(cfg.Shards), cfg.Namespace, ""}
+	l.plain = []any{"each", millis(cfg.TTL), single, ""}
+	l.publish = ""
 	if cfg.Publish {
-		l.header[2] = "1"
+		l.publish = "1"
 	}
 	l.closing, l.close = context.WithCancelCause(context.Background())
 	l.dead, l.die = context.WithCancel(context.Background())
@@ -70,6 +73,7 @@ func New(rdb redis.UniversalClient, cfg Config) (*Locker, error) {
 		o := c.Options() // with a timeout below 0 it sets no deadlines at all
 		l.heeds = o.ContextTimeoutEnabled && o.ReadTimeout >= 0 && o.WriteTimeout >= 0
 	}
+	l.readTimeout = readTimeout(rdb)
 	l.gates.byNode = make(map[redis.UniversalClient]*gate)
 	l.keeper = newKeeper(l)
 	l.queue = newQueue(l)

@@ -285,6 +285,9 @@ func (s *spot) run() {
 		inQueue = inQueue || queue
 		a, err := s.claimOnce(&t, queue)
 		switch {
+		case errors.Is(err, ErrNotReplicated):
+			s.unconfirm(&t, err)
+			inQueue, t = false, try{} // Redis has taken it out of the queue with the grant
 		case errors.Is(err, ErrUnavailable) && l.closing.Err() == nil:
 			if w.ctx.Err() == nil {
 				s.tell(Look{Err: err}, nil)
@@ -302,7 +305,10 @@ func (s *spot) run() {
 		case a.status == "held" || a.status == "early":
 			pause.Reset()
 			if !queue {
-				l.wire.open(w.ctx)
+				if err := l.wire.open(w.ctx); err != nil {
+					s.deliver(w, failed(&w.claim, err))
+					continue
+				}
 				tried = true
 				continue
 			}
@@ -337,6 +343,13 @@ func (s *spot) finish(t *try, a answer) {
 	}
 }
 
+// unconfirm gives back a grant that was not replicated, and tells its waiter.
+func (s *spot) unconfirm(t *try, err error) {
+	l := s.q.l
+	l.awaitReleases(t.w.ctx, l.giveBack(l.shardOf(s.claim.resource), []stray{s.stray(t, "")}, t.ghost))
+	s.deliver(t.w, failed(&t.w.claim, err))
+}
+
 func (s *spot) stray(t *try, real string) stray {
 	return stray{place: s.claim.place, resource: s.claim.resource, nonce: t.nonce, real: real, lease: s.claim.lease}
 }
@@ -365,10 +378,15 @@ func (s *spot) claimOnce(t *try, queue bool) (answer, error) {
 		return answer{}, ErrClosed
 	}
 	t.ghost = max(t.ghost, c.ghost)
-	if err := l.outcome(context.Background(), c); err != nil {
+	err := l.outcome(context.Background(), c)
+	if err != nil {
 		return answer{}, err
 	}
-	return answerOf(c, 0, &t.w.claim), nil
+	a := answerOf(c, 0, &t.w.claim)
+	if a.status == "granted" {
+		err = c.short
+	}
+	return a, err
 }
 
 // failed makes an answer of an error.

@@ -139,6 +139,9 @@ func (k *keeper) send(rs []*renewal) {
 // settle notes what came of a renewal.
 func (k *keeper) settle(r *renewal) {
 	c := r.call
+	if c.err == nil {
+		c.err = c.short // no lease is longer for it; but those that are another's are known
+	}
 	if c.err != nil {
 		k.l.cfg.Logger.Warn("lock: leases could not be renewed", zap.Int("leases", len(r.leases)), zap.Error(c.err))
 		k.l.observe(Event{Kind: EventError, Err: c.err})
@@ -156,27 +159,29 @@ func (k *keeper) settle(r *renewal) {
 		}
 		le.busy = false
 		note, noted := notes.of(i)
+		e, mine := entry{}, !noted
+		if noted {
+			ok := false
+			e, ok = parseEntry(note)
+			mine = ok && !e.offered && e.fence == le.fence
+		}
 		switch {
 		case c.err != nil && le.ttl == 0: // it is to lapse
-		case c.err != nil: // once more, soon
+		case c.err != nil && (c.short == nil || mine): // once more, soon
 			le.due = min(le.due, now) + max(r.ttl/20, 2*keeperGap)
 		case !noted:
 			le.renewed(c.sent, deadlineOf(c.sent, r.ttl), lease)
 			le.expiry, le.grouped = c.stamp/1000+int64(r.ttl/time.Millisecond), false
 			kept = append(kept, le)
+		case mine: // lasts longer already
+			le.renewed(c.sent, deadlineOf(c.sent, e.left(c.stamp)), lease)
+			le.expiry, le.tail, le.told, le.grouped = e.expiry, note[34:], false, note[:1] == grouped
+		case le.releasing: // its own doing
+			le.due = endless
 		default:
-			e, ok := parseEntry(note)
-			switch {
-			case ok && !e.offered && e.fence == le.fence: // lasts longer already
-				le.renewed(c.sent, deadlineOf(c.sent, e.left(c.stamp)), lease)
-				le.expiry, le.tail, le.told, le.grouped = e.expiry, note[34:], false, note[:1] == grouped
-			case le.releasing: // its own doing
-				le.due = endless
-			default:
-				heap.Remove(&k.leases, le.index)
-				lost = append(lost, le)
-				continue
-			}
+			heap.Remove(&k.leases, le.index)
+			lost = append(lost, le)
+			continue
 		}
 		k.leases.fix(le)
 	}

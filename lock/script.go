@@ -47,6 +47,8 @@ var (
 	scanLua string
 	//go:embed reset.lua
 	resetLua string
+	//go:embed permit.lua
+	permitLua string
 )
 
 var (

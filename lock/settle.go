@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 )
@@ -12,11 +13,17 @@ import (
 // in one step. One result per settlement, in order; the error is nil only if
 // each was settled. An attempt that is not the run's any more, or whose lease
 // has run out, has ErrLeaseLost, and nothing is changed. If a reply was lost,
-// Settle asks again, until ctx ends: then it is ErrOutcomeUnknown.
+// Settle asks again, until ctx ends: then it is ErrOutcomeUnknown. After
+// ErrNotReplicated it is settled, and the same Settle asks once more whether
+// replicas have it. What is kept may be settled by its lease, as JobLease.Settle does.
 func (j Jobs) Settle(ctx context.Context, settlements ...Settlement) (Results, error) {
 	l := j.l
 	if err := l.ready(ctx); err != nil {
 		return nil, err
+	}
+	settlements = slices.Clone(settlements)
+	for i := range settlements {
+		settlements[i].begin()
 	}
 	rs := make(Results, len(settlements))
 	seen := make(map[string]struct{}, len(settlements))
@@ -41,6 +48,7 @@ func (j Jobs) Settle(ctx context.Context, settlements ...Settlement) (Results, e
 		for k, i := range b.index {
 			switch c.status(err, 2+2*k) {
 			case "settled", "again":
+				rs[i].Err = c.short
 			case "":
 				rs[i].Err = err
 			case "gone":
@@ -56,11 +64,33 @@ func (j Jobs) Settle(ctx context.Context, settlements ...Settlement) (Results, e
 		}
 	}
 	for i := range rs {
-		if s := settlements[i]; rs[i].Err == nil {
+		s := settlements[i]
+		s.finish(rs[i].Err)
+		if rs[i].Err == nil {
 			l.observe(Event{Kind: EventUnlock, Resource: s.ID.Key, Owner: s.Grant.Owner, Fence: s.Grant.Fence, Held: s.held})
 		}
 	}
 	return rs, rs.err("Jobs.Settle")
+}
+
+// begin fills in what is kept: from now on a renewal that finds nothing ends nothing.
+func (s *Settlement) begin() {
+	if s.Lease != nil {
+		le := s.Lease.lease
+		le.l.keeper.releasing(le)
+		s.Grant, s.ID, s.held = s.Lease.grant, s.Lease.job.ID, le.l.now()-le.began
+	}
+}
+
+// finish ends the lease, if there is one, and it is known how.
+func (s *Settlement) finish(err error) {
+	switch {
+	case s.Lease == nil:
+	case err == nil:
+		s.Lease.lease.l.keeper.end(s.Lease.lease, ErrReleased)
+	case errors.Is(err, ErrLeaseLost):
+		s.Lease.lease.l.keeper.end(s.Lease.lease, ErrLeaseLost)
+	}
 }
 
 func (s *Settlement) check() error {
@@ -126,23 +156,15 @@ func (jl *JobLease) Deadline() time.Time { return jl.lease.Deadline() }
 // Lapse stops the renewal and releases nothing: the lease runs out by itself.
 func (jl *JobLease) Lapse() { jl.lease.Lapse() }
 
-// Settle ends the attempt; Grant and ID of s are filled in. Until Redis has
-// answered, or ctx ends, the lease is renewed. When it is settled the context
-// ends with ErrReleased. After ErrOutcomeUnknown or ErrUnavailable the lease is
-// kept, and Settle may be called again.
+// Settle ends the attempt. Until Redis has answered, or ctx ends, the lease is
+// renewed. When it is settled the context ends with ErrReleased. After
+// ErrOutcomeUnknown, ErrNotReplicated or ErrUnavailable the lease is kept, and
+// Settle may be called again.
 func (jl *JobLease) Settle(ctx context.Context, s Settlement) error {
-	k := jl.lease.l.keeper
-	k.releasing(jl.lease)
-	s.Grant, s.ID, s.held = jl.grant, jl.job.ID, jl.lease.l.now()-jl.lease.began
+	s.Lease = jl
 	rs, err := jl.lease.l.Jobs().Settle(ctx, s)
 	if err != nil && len(rs) == 1 {
-		err = rs[0].Err
-	}
-	switch {
-	case err == nil:
-		k.end(jl.lease, ErrReleased)
-	case errors.Is(err, ErrLeaseLost):
-		k.end(jl.lease, ErrLeaseLost)
+		return rs[0].Err
 	}
 	return err
 }

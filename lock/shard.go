@@ -14,6 +14,7 @@ import (
 type shard struct {
 	number string
 	keys   [6]string // meta, locks, expiry, queue, jobs, retention
+	front  []any     // what the arguments of a script begin with: how many keys, the keys, and head.lua's first three
 	clock  offset
 }
 
@@ -34,6 +35,11 @@ func newShards(namespace string, n int) []shard {
 		for k, name := range [...]string{"meta", "locks", "expiry", "queue", "jobs", "retention"} {
 			s.keys[k] = fmt.Sprintf("{%s:%d}:%s", namespace, i, name)
 		}
+		s.front = []any{strconv.Itoa(len(s.keys))}
+		for _, key := range s.keys {
+			s.front = append(s.front, key)
+		}
+		s.front = append(s.front, strconv.Itoa(n), s.number, namespace)
 		s.clock.low.Store(math.MinInt64)
 	}
 	return shards

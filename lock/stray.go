@@ -20,13 +20,20 @@ type stray struct {
 
 // giveBack releases what strays of one shard were granted, at once, and again
 // when no send of theirs can be executed any more: after ghost, in ms of Redis
-// time. It returns at once; Close waits for it.
-func (l *Locker) giveBack(shard int, strays []stray, ghost int64) {
-	l.chores.start(func() {
-		if l.depart(shard, "", strays, 0) && ghost > 0 {
+// time. It returns at once; Close waits for it. The channel is closed when it has
+// been tried for the first time.
+func (l *Locker) giveBack(shard int, strays []stray, ghost int64) <-chan struct{} {
+	first := make(chan struct{})
+	if !l.chores.start(func() {
+		given := l.depart(shard, "", strays, 0)
+		close(first)
+		if given && ghost > 0 {
 			l.depart(shard, "", strays, ghost)
 		}
-	})
+	}) {
+		close(first)
+	}
+	return first
 }
 
 // depart takes waiter ("" for none) out of the queues at the strays' places and

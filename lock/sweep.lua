@@ -6,6 +6,7 @@
 local more = sweep(ARGV[7], {})
 trim('50', {})
 if not meta[3] then -- numbers begin somewhere, so that a first event can be missed
+  permitted()
   redis.call('HSET', META, 'event', stamp)
   meta[3] = stamp
 end

@@ -46,8 +46,14 @@ func (l *Locker) lock(ctx context.Context, op, mode string, claims []Claim) (Res
 	}
 	batches := l.lockBatches(rs, mode)
 	l.execBatches(ctx, batches)
+	var released []<-chan struct{}
 	for _, b := range batches {
-		l.settleLocks(ctx, b, rs)
+		if r := l.settleLocks(ctx, b, rs); r != nil {
+			released = append(released, r)
+		}
+	}
+	if released != nil {
+		l.awaitReleases(ctx, released...)
 	}
 	l.observeAll(EventLock, rs, l.now()-began)
 	return rs, rs.err(op)
@@ -181,23 +187,28 @@ func (l *Locker) lockCall(b *batch, rs Results, mode string) *call {
 	c := &call{script: lockScript, shard: b.kind.shard, once: true, names: b.names(rs)}
 	shared, index, count := "", single, ""
 	lease, sameLease, sameOwner := b.common(rs)
-	if sameLease {
-		shared = millis(lease)
-	}
-	switch collection := mode == "all" || len(rs) > gateSize; {
-	case collection && sameLease:
-		index = indexOf(c.names, lease)
-		if sameOwner {
-			count = strconv.Itoa(len(c.names))
-			c.texts = newRests(len(c.names), shared, rs[b.index[0]].Owner)
-		}
-	case !collection && mode == "each":
+	collection := mode == "all" || len(rs) > gateSize
+	if !collection && mode == "each" {
 		c.kin = "lock"
+	}
+	if c.kin != "" && sameLease && lease == l.cfg.TTL {
+		c.args = l.plain
+	} else {
+		if sameLease {
+			shared = millis(lease)
+		}
+		if collection && sameLease {
+			index = indexOf(c.names, lease)
+			if sameOwner {
+				count = strconv.Itoa(len(c.names))
+				c.texts = newRests(len(c.names), shared, rs[b.index[0]].Owner)
+			}
+		}
+		c.args = []any{mode, shared, index, count}
 	}
 	if c.texts == nil {
 		c.texts = b.tails(rs)
 	}
-	c.args = []any{mode, shared, index, count}
 	c.orphan = func(c *call) {
 		if c.mayHaveGranted() {
 			l.giveBack(c.shard, lockStrays(c, nil), c.ghost)
@@ -274,8 +285,9 @@ func (c *call) lockTail(n int) string {
 // and have no positions.
 func (c *call) rests() bool { return c.args[3] != "" }
 
-// settleLocks reads the answer to a batch into the results.
-func (l *Locker) settleLocks(ctx context.Context, b *batch, rs Results) {
+// settleLocks reads the answer to a batch into the results. Where grants were not
+// replicated it returns when they are given back.
+func (l *Locker) settleLocks(ctx context.Context, b *batch, rs Results) (released <-chan struct{}) {
 	c := b.call
 	if err := l.outcome(ctx, c); err != nil {
 		for _, i := range b.index {
@@ -284,11 +296,12 @@ func (l *Locker) settleLocks(ctx context.Context, b *batch, rs Results) {
 		if c.state.Load() == callAnswered && c.mayHaveGranted() {
 			l.giveBack(c.shard, lockStrays(c, nil), c.ghost)
 		}
-		return
+		return nil
 	}
 	notes := notesOf(c, 3, len(b.index))
 	granted := grantsOf(c)
 	var fences []int64
+	short := false
 	if c.ghost > 0 {
 		fences = make([]int64, len(b.index))
 	}
@@ -303,13 +316,21 @@ func (l *Locker) settleLocks(ctx context.Context, b *batch, rs Results) {
 				r.entry, r.set = single+expiryText(c.stamp, r.lease)+c.str(2)+c.texts[n], nil
 			}
 		}
+		if c.short != nil && r.Err == nil {
+			r.unconfirm(c.short)
+			short = true
+		}
 		if fences != nil && r.Err == nil {
 			fences[n] = r.Fence
 		}
 	}
+	if short {
+		return l.giveBack(c.shard, lockStrays(c, nil), c.ghost)
+	}
 	if c.ghost > 0 { // a send that was not answered may yet be executed
 		l.giveBack(c.shard, lockStrays(c, fences), c.ghost)
 	}
+	return nil
 }
 
 // readLock reads the entry that the script noted for a claim with this nonce.

@@ -176,6 +176,9 @@ func (l *Locker) settleChanges(ctx context.Context, b *batch, rs Results) {
 		} else {
 			rs[i].Owner, rs[i].Fence, rs[i].TTL = "", 0, 0
 		}
+		if c.short != nil && rs[i].Err == nil {
+			rs[i].unconfirm(c.short)
+		}
 	}
 }
 

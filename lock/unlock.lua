@@ -24,6 +24,7 @@ else
   end
 end
 if same and waiting == 0 then -- by far the most frequent case, before anything else is built
+  permit('HDEL', LOCKS, '')
   if sub(head, 1, 1) == 'G' then -- if the group has others as well, it stays until it is due
     redis.call('ZREM', EXPIRY, table.concat(ARGV, '\0', 10, 9 + count))
   else
@@ -41,10 +42,13 @@ if same and count == 1 then -- the next one: nobody waits for it, or for the pla
   local offered
   if plain then -- jobs' members come first
     local till = ms(now + OFFER)
+    permit('ZADD', EXPIRY, '0', '')
+    permit('HSET', LOCKS, '', '')
     redis.call('PUBLISH', NS .. ':wake:' .. sub(m, -11), sub(m, 2, -28))
     offered = type(redis.pcall('ZADD', EXPIRY, till, r)) == 'number' and type(redis.pcall('HSET', LOCKS, r, 'O' .. till .. m)) == 'number'
   end
   if not offered and (plain or not m) then -- who could not be offered it claims it
+    permit('HDEL', LOCKS, '')
     redis.call('ZREM', EXPIRY, r)
     redis.call('HDEL', LOCKS, r)
   end

@@ -54,11 +54,14 @@ func (w *wire) failure() error {
 }
 
 // open starts the wire, and waits until wake-ups arrive; a second at most, since
-// timers serve as well.
-func (w *wire) open(ctx context.Context) {
+// timers serve as well. It returns why they never will: no rights, say.
+func (w *wire) open(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
-	_ = w.until(bounded, func() bool { return w.isLive })
+	_ = w.until(bounded, func() bool { return w.isLive || w.err != nil })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 // until starts the wire and waits until ok, which is called under the lock.

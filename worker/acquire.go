@@ -29,7 +29,7 @@ func (w *Worker) Acquire(ctx context.Context, job Job) (*Grant, error) {
 	if err := check(ctx, job); err != nil {
 		return nil, err
 	}
-	s := w.begin(job)
+	s := w.begin(job, newCaller())
 	grant, _, err := s.acquire(ctx, context.WithoutCancel(ctx))
 	if grant != nil {
 		return grant, nil
@@ -50,20 +50,27 @@ func (s *session) acquire(ctx, work context.Context) (*Grant, Outcome, error) {
 	}
 	s.again()
 	lease, answer, err := s.claim(ctx)
-	switch {
-	case err == nil:
+	if err == nil {
 		return s.granted(work, lease), 0, nil
+	}
+	outcome, err := s.refusal(ctx, answer, err)
+	return nil, outcome, err
+}
+
+// refusal is what becomes of a claim that was not granted, and will not be.
+func (s *session) refusal(ctx context.Context, answer lock.JobResult, err error) (Outcome, error) {
+	switch {
 	case errors.Is(err, lock.ErrJobDone):
-		return nil, s.done(answer.Job), nil
+		return s.done(answer.Job), nil
 	case errors.Is(err, lock.ErrJobExhausted):
-		return nil, Exhausted, s.exhausted(answer.Job)
+		return Exhausted, s.exhausted(answer.Job)
 	case ctx.Err() != nil:
-		return nil, Interrupted, s.interrupted(ctx, err)
+		return Interrupted, s.interrupted(ctx, err)
 	case errors.Is(err, errMaxWait):
-		return nil, HeldElsewhere, s.held(err)
+		return HeldElsewhere, s.held(err)
 	default:
 		s.trouble(err)
-		return nil, 0, err
+		return 0, err
 	}
 }
 
@@ -74,18 +81,40 @@ func (s *session) claim(ctx context.Context) (lease, lock.JobResult, error) {
 	s.wait(&patience{limit: s.w.cfg.MaxWait, giveUp: giveUp})
 	defer s.wait(nil)
 
-	claim := lock.JobClaim{
-		ID:          s.job.id(),
-		TTL:         s.w.cfg.TTL,
-		Retention:   s.w.cfg.retention(s.job),
-		MaxAttempts: s.w.cfg.MaxAttempts,
-		OnLook:      s.look,
-	}
+	claim := s.w.claim(s.job)
+	claim.OnLook = s.look
 	if s.w.cfg.MaxWait == NoWait && s.last.Fence == 0 {
 		return s.try(ctx, claim)
 	}
 	// After an attempt of its own, a worker with NoWait waits too: until its own delay is over.
-	return s.w.jobs.Await(ctx, claim)
+	return s.await(ctx, claim)
+}
+
+// claim is a claim of the job.
+func (w *Worker) claim(job Job) lock.JobClaim {
+	return lock.JobClaim{
+		ID:          job.id(),
+		TTL:         w.cfg.TTL,
+		Retention:   w.cfg.retention(job),
+		MaxAttempts: w.cfg.MaxAttempts,
+	}
+}
+
+// await claims and waits. A grant that too few replicas have acknowledged was given back: it claims again.
+func (s *session) await(ctx context.Context, claim lock.JobClaim) (granted lease, answer lock.JobResult, err error) {
+	once := func() (err error) {
+		granted, answer, err = s.w.jobs.Await(ctx, claim)
+		if errors.Is(err, lock.ErrNotReplicated) && errors.Is(err, lock.ErrUnavailable) {
+			return err
+		}
+		return backoff.Permanent(err)
+	}
+	err = backoff.RetryNotify(once, backoff.WithContext(unavailable(), ctx),
+		func(err error, _ time.Duration) { s.trouble(err) })
+	if err != nil && ctx.Err() != nil {
+		err = withCause(ctx, err)
+	}
+	return granted, answer, err
 }
 
 // tryTime is how long a claim that does not wait may take before OnError is told that Redis is out of
@@ -147,7 +176,7 @@ func (s *session) granted(work context.Context, l lease) *Grant {
 	s.mu.Unlock()
 	s.log.Info("attempt granted", append(a.fields(), zap.String("worker", grant.Owner))...)
 	if f := s.w.cfg.Handlers.OnAcquired; f != nil {
-		s.caller.push(call{handler: "OnAcquired", f: func() { f(a) }})
+		s.push("OnAcquired", func() { f(a) })
 	}
 	return newGrant(s, work, l, a)
 }
@@ -213,8 +242,8 @@ func withCause(ctx context.Context, err error) error {
 
 // patience ends a wait that lasts too long.
 type patience struct {
-	limit  time.Duration // Config.MaxWait
-	giveUp context.CancelCauseFunc
+	limit  time.Duration   // Config.MaxWait
+	giveUp func(why error) // may be called on a goroutine of its own
 	timer  *time.Timer
 }
 

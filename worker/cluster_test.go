@@ -27,12 +27,13 @@ type cluster struct {
 	t         *testing.T
 	server    *redistest.Server
 	namespace string
+	replicas  int // lock.Config.Replicas
 }
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	server := redistest.Start(t, redistest.Any)
-	return &cluster{t, server, server.Namespace(t)}
+	return &cluster{t: t, server: server, namespace: server.Namespace(t)}
 }
 
 // member is a worker with a Locker of its own, as another process has.
@@ -50,7 +51,7 @@ func (c *cluster) member(owner string, cfg worker.Config) *member {
 
 func (c *cluster) memberWith(client redis.UniversalClient, owner string, cfg worker.Config) *member {
 	c.t.Helper()
-	locker, err := lock.New(client, lock.Config{Namespace: c.namespace, Owner: owner})
+	locker, err := lock.New(redistest.LeastPrivileged(c.t, client), lock.Config{Namespace: c.namespace, Owner: owner, Replicas: c.replicas})
 	if err != nil {
 		c.t.Fatal(err)
 	}

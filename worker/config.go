@@ -18,7 +18,10 @@ const NoWait time.Duration = -1
 const (
 	DefaultTTL         = 5 * time.Second
 	DefaultMaxAttempts = 5
+	DefaultConcurrency = 16
 )
+
+const maxConcurrency = 100_000
 
 // Config says how a Worker works. The zero value is usable.
 type Config struct {
@@ -50,6 +53,9 @@ type Config struct {
 	// backoff.Stop makes the failure permanent. Default: 100ms × 2ⁿ for n earlier attempts, up to
 	// 25s, each ± 20 %. HandOver: none.
 	RetryDelay func(a Attempt, err error) time.Duration
+
+	// Concurrency is how many jobs RunAll works on at a time. Default 16; at least 1, at most 100,000.
+	Concurrency int
 
 	// StatusLevel is what Handlers.OnStatus is told. Default status.Normal.
 	StatusLevel status.Level
@@ -89,6 +95,12 @@ func (c Config) complete() (Config, error) {
 		errs = append(errs, invalid("Config.WorkTimeout %v: want 0 or more", c.WorkTimeout))
 	case c.WorkTimeout > lock.NoExpiry-max(c.TTL, 0):
 		errs = append(errs, invalid("Config.WorkTimeout %v + TTL %v: want at most %v", c.WorkTimeout, c.TTL, lock.NoExpiry))
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = DefaultConcurrency
+	}
+	if c.Concurrency < 1 || c.Concurrency > maxConcurrency {
+		errs = append(errs, invalid("Config.Concurrency %d: want 1 to %d", c.Concurrency, maxConcurrency))
 	}
 	if c.StatusLevel < status.Silent || c.StatusLevel > status.Verbose {
 		errs = append(errs, invalid("Config.StatusLevel %v: want %v, %v or %v",

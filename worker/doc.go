@@ -57,5 +57,6 @@
 //   - A dead worker is replaced within the rest of its lease + P + step × the waiters before the one that
 //     replaces it, + P for each of those that has died too.
 //   - Cancelled or not, an attempt's end is being recorded for as long as the rest of its lease, but
-//     for 1s at least. After that it is left to run out.
+//     for 1s at least; and, unless cancelled, for 30s while the lease can still be renewed, as in a
+//     Cluster whose slots move. After that it is left to run out.
 package worker

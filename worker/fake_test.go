@@ -52,6 +52,16 @@ func (f *fakeJobs) TryAwait(ctx context.Context, claim lock.JobClaim) (lease, lo
 	return f.Await(ctx, claim)
 }
 
+// TryAwaitAll and GiveBackAll are RunAll's, whose tests have a Redis of their own.
+func (f *fakeJobs) TryAwaitAll(context.Context, []lock.JobClaim) ([]lease, []lock.JobResult, error) {
+	f.t.Error("a collection is claimed")
+	return nil, nil, errRefused
+}
+
+func (f *fakeJobs) GiveBackAll(context.Context, []lease, []time.Duration) []error {
+	panic("nothing was claimed as a collection")
+}
+
 func (f *fakeJobs) Get(_ context.Context, ids ...lock.JobID) ([]lock.JobInfo, error) {
 	info, err := f.record(ids[0])
 	return []lock.JobInfo{info}, err
@@ -65,6 +75,7 @@ type fakeLease struct {
 	end    context.CancelCauseFunc
 	job    lock.JobInfo
 	ttl    time.Duration
+	until  time.Time                                          // when it ends, if that is not ttl from now
 	settle func(ctx context.Context, s lock.Settlement) error // nil: it is recorded
 
 	mu      sync.Mutex
@@ -80,7 +91,13 @@ func newLease(job lock.JobInfo) *fakeLease {
 
 func (l *fakeLease) Context() context.Context { return l.ctx }
 func (l *fakeLease) Job() lock.JobInfo        { return l.job }
-func (l *fakeLease) Deadline() time.Time      { return time.Now().Add(l.ttl) }
+func (l *fakeLease) Deadline() time.Time      { return time.Now().Add(l.left()) }
+func (l *fakeLease) left() time.Duration {
+	if !l.until.IsZero() {
+		return time.Until(l.until)
+	}
+	return l.ttl
+}
 func (l *fakeLease) Grant() lock.Result {
 	return lock.Result{Resource: "job", Owner: "me", Fence: l.job.Fence, TTL: l.ttl}
 }

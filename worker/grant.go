@@ -21,6 +21,7 @@ import (
 //
 // Where a settlement ends with another error it may be called again. lock.ErrOutcomeUnknown says that
 // the context ended before it was known whether it was recorded; Worker.State tells later.
+// lock.ErrNotReplicated says that it is recorded, but by fewer than lock.Config.Replicas replicas so far.
 type Grant struct {
 	s       *session
 	attempt Attempt
@@ -49,6 +50,9 @@ func newGrant(s *session, work context.Context, l lease, a Attempt) *Grant {
 		g.clock = time.AfterFunc(limit+s.w.cfg.TTL, g.lapse)
 	}
 	g.unwatch = context.AfterFunc(l.Context(), g.leaseEnded)
+	if l.Context().Err() != nil { // was over before its grant arrived: nobody is to begin with it
+		g.leaseEnded()
+	}
 	return g
 }
 
@@ -117,7 +121,7 @@ func (g *Grant) settle(ctx context.Context, s lock.Settlement, cause error) erro
 		return context.Cause(ctx)
 	}
 	if err := g.lease.Settle(ctx, s); err != nil {
-		g.unsure = g.unsure || errors.Is(err, lock.ErrOutcomeUnknown)
+		g.unsure = g.unsure || errors.Is(err, lock.ErrOutcomeUnknown) || errors.Is(err, lock.ErrNotReplicated)
 		if errors.Is(err, lock.ErrLeaseLost) {
 			g.cancel(lock.ErrLeaseLost)
 			g.lost()

@@ -223,3 +223,15 @@ func TestHandlerMaySettle(t *testing.T) {
 		wantEnds(t, l, lock.Done)
 	})
 }
+
+func TestAcquiredGrantWhoseLeaseIsOverHasEnded(t *testing.T) {
+	late := attempt(1)
+	late.end(lock.ErrLeaseLost)
+	w, _, _ := newFake(t, Config{}, grants(late))
+	g, err := w.Acquire(t.Context(), testJob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantIs(t, context.Cause(g.Context()), lock.ErrLeaseLost)
+	wantIs(t, g.Done(t.Context()), lock.ErrLeaseLost)
+}

@@ -15,11 +15,11 @@ const maxWaiting = 1024
 
 // Handlers observe what a worker does; they decide nothing. Those that are nil are skipped.
 //
-// For each Run, and for each Acquire with its Grant, they are called one after another, in order, on a
-// goroutine of their own; so a slow one delays no renewal and no work, but Run returns only when they
-// have finished. Calls for several Runs happen at the same time. If more than 1,024 wait, the oldest
-// status events are dropped, and an event of status.KindDropped says how many; nothing else is ever
-// dropped.
+// For each Run, for each RunAll with all of its jobs, and for each Acquire with its Grant, they are
+// called one after another, in order, on a goroutine of their own; so a slow one delays no renewal and
+// no work, but Run returns only when they have finished. Calls for several Runs happen at the same
+// time. If more than 1,024 wait, the oldest status events are dropped, and an event of
+// status.KindDropped says how many; nothing else is ever dropped: RunAll claims no more jobs meanwhile.
 //
 // A panic or runtime.Goexit in a handler is logged and passed to OnError, with its stack, and the next
 // one is called. Handlers may call the worker's methods.
@@ -34,7 +34,7 @@ type Handlers struct {
 
 	OnFailed      func(Attempt, error) // failed, and recorded; the error may be a *PanicError
 	OnMaxAttempts func(Job, error)     // no attempt is left; the error is an *ExhaustedError
-	OnResult      func(Result)         // the last call of every Run whose arguments were valid
+	OnResult      func(Result)         // the last call of every Run whose arguments were valid, and of each job of RunAll
 	OnStatus      func(status.Event)   // each step, as far as Config.StatusLevel enables it
 
 	// OnError: what goes wrong beside the work: Redis cannot be reached, an outcome could not be
@@ -44,27 +44,28 @@ type Handlers struct {
 
 // call is one call of a handler.
 type call struct {
+	s       *session // on whose behalf
 	handler string
 	status  bool // may be dropped
 	f       func()
 }
 
-// caller calls the handlers of one Run or Acquire, in order. Its goroutine lives only while there is
-// something to call, so a Grant that is held for days has none.
+// caller calls the handlers of one Run, RunAll or Acquire, in order. Its goroutine lives only while
+// there is something to call, so a Grant that is held for days has none.
 type caller struct {
-	onDropped func(n int)             // reports dropped status events
-	onBroken  func(call, *PanicError) // reports a handler that did not return
+	relieved func() // called when there is room again; nil: nobody asks
 
 	mu      sync.Mutex
 	idle    sync.Cond // signalled when running becomes false
 	waiting []call
-	dropped int // status events dropped and not reported yet
+	dropped int      // status events dropped and not reported yet,
+	of      *session // the last of them of this one
 	running bool
 	closed  bool
 }
 
-func newCaller(onDropped func(int), onBroken func(call, *PanicError)) *caller {
-	c := &caller{onDropped: onDropped, onBroken: onBroken}
+func newCaller() *caller {
+	c := &caller{}
 	c.idle.L = &c.mu
 	return c
 }
@@ -89,6 +90,7 @@ func (c *caller) push(next call) {
 func (c *caller) dropOldestStatus() {
 	for i := range c.waiting {
 		if c.waiting[i].status {
+			c.of = c.waiting[i].s
 			c.waiting = slices.Delete(c.waiting, i, i+1)
 			c.dropped++
 			return
@@ -103,7 +105,7 @@ func (c *caller) run() {
 			return
 		}
 		if err := guard(func() error { next.f(); return nil }); err != nil {
-			c.onBroken(next, err.(*PanicError))
+			next.s.handlerBroken(next, err.(*PanicError))
 		}
 	}
 }
@@ -113,9 +115,9 @@ func (c *caller) run() {
 func (c *caller) next() (call, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if n := c.dropped; n > 0 {
-		c.dropped = 0
-		return call{handler: "OnStatus", f: func() { c.onDropped(n) }}, true
+	if n, s := c.dropped, c.of; n > 0 {
+		c.dropped, c.of = 0, nil
+		return call{s: s, handler: "OnStatus", f: func() { s.eventsDropped(n) }}, true
 	}
 	if len(c.waiting) == 0 {
 		c.running = false
@@ -124,7 +126,17 @@ func (c *caller) next() (call, bool) {
 	}
 	next := c.waiting[0]
 	c.waiting = c.waiting[1:]
+	if len(c.waiting) == maxWaiting-1 && c.relieved != nil {
+		c.relieved()
+	}
 	return next, true
+}
+
+// crowded reports whether more should not be pushed that cannot be dropped.
+func (c *caller) crowded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting) >= maxWaiting
 }
 
 // close waits until everything that was pushed has been called; what is pushed later is ignored.

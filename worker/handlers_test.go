@@ -129,7 +129,7 @@ func TestHandlerThatDoesNotReturn(t *testing.T) {
 
 func TestNothingIsCalledAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCaller(nil, nil)
+		c := newCaller()
 		called := 0
 		c.push(call{f: func() { called++ }})
 		c.close()

@@ -11,8 +11,8 @@ import (
 	"github.com/lockingworker/lockingworker/status"
 )
 
-// session is one call of Run or of Acquire: what it knows of its job, and what it tells of it. All that
-// outlives a process is in Redis; a session dies with its call.
+// session is one call of Run or of Acquire, or one job of RunAll: what it knows of its job, and what it
+// tells of it. All that outlives a process is in Redis; a session dies with its call.
 type session struct {
 	w      *Worker
 	job    Job
@@ -33,25 +33,28 @@ type holder struct {
 	fence int64
 }
 
-func (w *Worker) begin(job Job) *session {
-	s := &session{
-		w:   w,
-		job: job,
-		log: w.cfg.Logger.With(zap.String("key", job.Key), zap.String("run", job.Run.Name)),
+func (w *Worker) begin(job Job, c *caller) *session {
+	return &session{
+		w:      w,
+		job:    job,
+		log:    w.cfg.Logger.With(zap.String("key", job.Key), zap.String("run", job.Run.Name)),
+		caller: c,
 	}
-	s.caller = newCaller(s.eventsDropped, s.handlerBroken)
-	return s
 }
 
-// end is the end of Run: its handlers have finished.
-func (s *session) end(outcome Outcome, err error) (Outcome, error) {
+// end reports the job's result.
+func (s *session) end(outcome Outcome, err error) Result {
 	result := Result{Job: s.job, Outcome: outcome, Attempts: s.progress.attempt, Err: err}
 	s.log.Info("run ended", zap.Stringer("outcome", outcome), zap.Int("attempts", result.Attempts), zap.Error(err))
 	if f := s.w.cfg.Handlers.OnResult; f != nil {
-		s.caller.push(call{handler: "OnResult", f: func() { f(result) }})
+		s.push("OnResult", func() { f(result) })
 	}
-	s.caller.close()
-	return outcome, err
+	return result
+}
+
+// push has a handler called.
+func (s *session) push(handler string, f func()) {
+	s.caller.push(call{s: s, handler: handler, f: f})
 }
 
 // look is told by the Locker what a waiting claim does.
@@ -95,7 +98,7 @@ func (s *session) locked(h holder) {
 	s.holder = &h
 	s.log.Debug("locked by another", zap.String("holder", h.owner))
 	if f := s.w.cfg.Handlers.OnLocked; f != nil {
-		s.caller.push(call{handler: "OnLocked", f: func() { f(s.job, h.owner) }})
+		s.push("OnLocked", func() { f(s.job, h.owner) })
 	}
 }
 
@@ -108,7 +111,7 @@ func (s *session) emit(events []status.Event) {
 	for _, event := range events {
 		event = s.complete(event)
 		if s.w.cfg.StatusLevel.Enabled(event.Level) {
-			s.caller.push(call{handler: "OnStatus", status: true, f: func() { f(event) }})
+			s.caller.push(call{s: s, handler: "OnStatus", status: true, f: func() { f(event) }})
 		}
 	}
 }
@@ -133,28 +136,28 @@ func (s *session) eventsDropped(n int) {
 func (s *session) trouble(err error) {
 	s.log.Warn("trouble", zap.Error(err))
 	if f := s.w.cfg.Handlers.OnError; f != nil {
-		s.caller.push(call{handler: "OnError", f: func() { f(s.job, err) }})
+		s.push("OnError", func() { f(s.job, err) })
 	}
 }
 
 func (s *session) reportDone(a Attempt) {
 	s.log.Info("attempt completed", a.fields()...)
 	if f := s.w.cfg.Handlers.OnDone; f != nil {
-		s.caller.push(call{handler: "OnDone", f: func() { f(a) }})
+		s.push("OnDone", func() { f(a) })
 	}
 }
 
 func (s *session) reportFailed(a Attempt, err error) {
 	s.log.Warn("attempt failed", append(a.fields(), zap.Error(err))...)
 	if f := s.w.cfg.Handlers.OnFailed; f != nil {
-		s.caller.push(call{handler: "OnFailed", f: func() { f(a, err) }})
+		s.push("OnFailed", func() { f(a, err) })
 	}
 }
 
 func (s *session) reportLost(a Attempt) {
 	s.log.Warn("lease lost", a.fields()...)
 	if f := s.w.cfg.Handlers.OnLost; f != nil {
-		s.caller.push(call{handler: "OnLost", f: func() { f(a) }})
+		s.push("OnLost", func() { f(a) })
 	}
 }
 
@@ -168,6 +171,6 @@ func (s *session) reportExhausted(err *ExhaustedError, events []status.Event) {
 	s.mu.Unlock()
 	s.log.Warn("exhausted", zap.Int("attempts", err.Attempts), zap.String("cause", err.Cause))
 	if f := s.w.cfg.Handlers.OnMaxAttempts; f != nil {
-		s.caller.push(call{handler: "OnMaxAttempts", f: func() { f(s.job, err) }})
+		s.push("OnMaxAttempts", func() { f(s.job, err) })
 	}
 }

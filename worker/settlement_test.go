@@ -209,3 +209,53 @@ func TestInterruptedWithUnknownOutcomeSaysSo(t *testing.T) {
 		}
 	})
 }
+
+// TestRecordingGoesOnWhileTheLeaseIsRenewed, but not for ever.
+func TestRecordingGoesOnWhileTheLeaseIsRenewed(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		answered time.Duration // after how long it can be recorded
+		took     time.Duration
+		outcome  Outcome
+	}{
+		{"recorded in the end", 4*DefaultTTL + time.Second, 4*DefaultTTL + time.Second, Completed},
+		{"never", time.Hour, maxRelease, Interrupted},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				began := time.Now()
+				l := attempt(1)
+				l.settle = func(ctx context.Context, _ lock.Settlement) error {
+					select {
+					case <-time.After(time.Until(began.Add(tt.answered))):
+						return nil
+					case <-ctx.Done():
+						return errors.Join(lock.ErrOutcomeUnknown, ctx.Err())
+					}
+				}
+				var took time.Duration
+				script := []step{grants(l)}
+				if tt.outcome != Completed {
+					script = append(script, func(context.Context, lock.JobClaim) (lease, lock.JobResult, error) {
+						cancel() // it claims again: recording has been given up
+						return nil, lock.JobResult{}, context.Canceled
+					})
+				}
+				w, f, _ := newFake(t, Config{}, script...)
+				f.record = func(lock.JobID) (lock.JobInfo, error) {
+					took = time.Since(began)
+					return lock.JobInfo{}, lock.ErrUnavailable
+				}
+				outcome, _ := w.Run(ctx, testJob, succeed)
+				if took == 0 {
+					took = time.Since(began)
+				}
+				if outcome != tt.outcome || took != tt.took {
+					t.Errorf("Run = %v after %v, want %v after %v", outcome, took, tt.outcome, tt.took)
+				}
+			})
+		})
+	}
+}

@@ -11,14 +11,19 @@ import (
 	"github.com/lockingworker/lockingworker/lock"
 )
 
-// minRelease is how long recording an attempt's end may take, at least; otherwise as long as its lease
-// lasts.
-const minRelease = time.Second
+// How long recording an attempt's end may take: as long as its lease is kept, within these bounds.
+const (
+	minRelease = time.Second
+	maxRelease = 30 * time.Second
+)
 
 // perform runs the work and returns what came of it, once it has returned.
 func (g *Grant) perform(ctx context.Context, work Func) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx) // came to an end in the moment of the grant: do not begin
+	}
+	if lost := g.lease.Context(); lost.Err() != nil {
+		return context.Cause(lost) // was over before its grant arrived
 	}
 	return guard(func() error { return work(g.ctx, g.attempt) })
 }
@@ -81,19 +86,28 @@ func timedOut(err error) error {
 }
 
 // record settles the attempt, and tries again while Redis cannot do it now: out of memory, say. Once it
-// is not known whether a send was executed, only an answer can tell.
+// is not known whether a send was executed, only an answer can tell. A lease that was renewed meanwhile
+// says that Redis is there, and only not all of the job's shard: its slot is on its way to another node.
 func (g *Grant) record(ctx context.Context, end lock.End, cause error) (failure error) {
-	release, cancel := g.releaseContext(ctx)
-	defer cancel()
 	settlement, unknown := g.settlement(end, cause), false
-	_ = backoff.RetryNotify(func() error {
+	once := func(release context.Context) error {
 		failure = g.settle(release, settlement, cause)
 		unknown = unknown || errors.Is(failure, lock.ErrOutcomeUnknown)
 		if errors.Is(failure, lock.ErrUnavailable) {
 			return failure
 		}
 		return nil
-	}, backoff.WithContext(unavailable(), release), func(err error, _ time.Duration) { g.s.trouble(err) })
+	}
+	for began := time.Now(); ; {
+		release, cancel := g.releaseContext(ctx)
+		_ = backoff.RetryNotify(func() error { return once(release) },
+			backoff.WithContext(unavailable(), release), func(err error, _ time.Duration) { g.s.trouble(err) })
+		late := failure != nil && release.Err() != nil
+		cancel()
+		if !late || ctx.Err() != nil || time.Since(began) >= maxRelease || time.Until(g.lease.Deadline()) <= 0 {
+			break
+		}
+	}
 	if unknown && errors.Is(failure, lock.ErrUnavailable) && !errors.Is(failure, lock.ErrOutcomeUnknown) {
 		failure = fmt.Errorf("%w: %w", lock.ErrOutcomeUnknown, failure)
 	}

@@ -72,3 +72,20 @@ func TestWorkSeesTheCallersContext(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestWorkDoesNotBeginWithALeaseThatIsOver(t *testing.T) {
+	late := attempt(1)
+	late.end(lock.ErrLeaseLost)
+	w, _, c := newFake(t, Config{}, grants(late), grants(attempt(2)))
+	outcome, err := w.Run(t.Context(), testJob, func(_ context.Context, a Attempt) error {
+		if a.Number == 1 {
+			t.Error("attempt 1 has begun")
+		}
+		return nil
+	})
+	if outcome != Completed || err != nil {
+		t.Errorf("Run = %v, %v", outcome, err)
+	}
+	wantEnds(t, late)
+	wantCalls(t, c, "acquired #1", "lost #1", "acquired #2", "done #2", "result completed 2")
+}

@@ -53,14 +53,16 @@ func (w *Worker) Run(ctx context.Context, job Job, work Func) (Outcome, error) {
 	if err != nil {
 		return 0, err
 	}
-	s := w.begin(job)
+	s := w.begin(job, newCaller())
+	defer s.caller.close()
 	for {
 		grant, outcome, err := s.acquire(ctx, ctx)
 		if grant != nil {
 			outcome, err = grant.conclude(ctx, grant.perform(ctx, work))
 		}
 		if outcome != 0 || err != nil {
-			return s.end(outcome, err)
+			result := s.end(outcome, err)
+			return result.Outcome, result.Err
 		}
 	}
 }
