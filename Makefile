@@ -12,7 +12,7 @@ REPORT   ?=
 export FUZZTIME COUNT
 
 .DEFAULT_GOAL := help
-.PHONY: help check setup test race embedded docker repeat fuzz lint vet fmt tidy tidy-check cover example bench bench-page vulnerabilities model torture clean
+.PHONY: help check setup test race embedded docker repeat fuzz lint vet fmt tidy tidy-check cover example bench bench-page vulnerabilities model sim scale torture clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,13 @@ vulnerabilities: ## govulncheck, if its database can be reached
 model: ## visit all states of internal/model, and show what each rule is for; five minutes, 4 GB
 	@go run ./internal/model/cmd/explore
 	@go run ./internal/model/cmd/explore -rules
+
+sim: ## simulate 2,000 minutes and 20 hours of a cluster, with its faults, and every check against a broken variant
+	@go test ./internal/sim -count=1 -timeout 0 -v -run 'TestStrictSimulation|TestSeedsAreRepeatable|TestBrokenVariants' -strict -seeds 2000
+	@go test ./internal/sim -count=1 -timeout 0 -v -run TestStrictSimulation -strict -seeds 20 -length 1h
+
+scale: ## count what Redis is given to do, with up to 10,000 workers and 100,000 jobs (docs/scale.md)
+	@go test ./internal/sim -count=1 -timeout 0 -v -run TestScale -scale large
 
 torture: ## faults at processes, connections and Redis for DURATION (SEED, FAULT), every check against a broken variant, and KILLS holders killed; REPORT=docs/torture.md writes that page
 	@go test -C internal/torture -count=1 -timeout 0 -v -run 'TestTorture|TestBrokenVariants|TestKilledHoldersAreReplaced' -parallel 2 -duration $(DURATION) -seed $(SEED) -fault "$(FAULT)" -holders $(KILLS) -report "$(abspath $(REPORT))"

@@ -39,6 +39,8 @@ type spec struct {
 	TTL         time.Duration
 	MaxAttempts int
 	Grant       bool // it acquires, and settles by hand
+	Jobs        int  // not 0: so many, with RunAll, whose works write to File
+	File        string
 }
 
 // step is something that a process did, one line of JSON.
@@ -88,9 +90,12 @@ func runProcess(text string) int {
 	p, err := newProcess(s, orders)
 	if err == nil {
 		defer p.close()
-		if s.Grant {
+		switch {
+		case s.Grant:
 			err = p.grant(ctx)
-		} else {
+		case s.Jobs > 0:
+			err = p.runAll(ctx)
+		default:
 			p.run(ctx)
 		}
 	}

@@ -25,22 +25,25 @@ const poolVariable = "LOCKBENCH_POOL"
 
 // A poolSpec says what a process of a pool does.
 type poolSpec struct {
-	Contender string
-	Addr      string
-	Number    int
-	Jobs      int
-	File      string // to which each job's work appends a line
-	TTL       time.Duration
-	Pause     time.Duration // after it has appended, so that somebody can be killed in it
+	Contender string        `json:"contender"`
+	Addr      string        `json:"addr"`
+	Number    int           `json:"number"`
+	Jobs      int           `json:"jobs"`
+	File      string        `json:"file"` // to which each job's work appends a line
+	TTL       time.Duration `json:"ttl"`
+	Pause     time.Duration `json:"pause"` // after it has appended, so that somebody can be killed in it
 }
+
+// poolReady is what a process says when it can begin.
+const poolReady = "ready\n"
 
 // poolConcurrency is how many jobs a process works on at a time.
 const poolConcurrency = worker.DefaultConcurrency
 
 // A poolReport is what a process tells when it is at its end.
 type poolReport struct {
-	Trips int // round trips to Redis
-	Error string
+	Trips int    `json:"trips"` // round trips to Redis
+	Error string `json:"error"`
 }
 
 // A poolProcess is the inside of one.
@@ -80,7 +83,9 @@ func (s poolSpec) run() error {
 	if err := rdb.Ping(ctx).Err(); err != nil {
 		return err
 	}
-	fmt.Println("ready")
+	if _, err := os.Stdout.WriteString(poolReady); err != nil {
+		return err
+	}
 	if _, err := io.ReadFull(os.Stdin, make([]byte, 1)); err != nil {
 		return err
 	}

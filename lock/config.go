@@ -50,8 +50,8 @@ type Config struct {
 	Shards int
 	// Replicas is how many replicas must acknowledge each grant, renewal and
 	// outcome (WAIT, on the connection that wrote it) before it counts. Half a
-	// second is waited for them, and less where the call, the lease time or the
-	// client's ReadTimeout leaves less; then it is ErrNotReplicated. A failover loses
+	// second is waited for them, and less where the call, the renewal of a short
+	// lease or the client's ReadTimeout leaves less; then it is ErrNotReplicated. A failover loses
 	// less then, but see the package's documentation. Default 0: none.
 	Replicas int
 	// Observers are told of this Locker's own events, one after another, on a

@@ -88,8 +88,8 @@
 // outcome, on the connection that wrote it and in the same round trip. If they do not,
 // the call is [ErrNotReplicated]: a grant has been given back, a renewal does not
 // count and is tried again until the lease's deadline, and of an outcome it is only
-// known that the primary has it: settle again until it is nil. Refusals, reads and
-// releases are not waited for. ForceLock that is not replicated leaves the lock free:
+// known that the primary has it: settle again until it is nil. Reads and releases are
+// not waited for; a refusal needs no replica, but comes when they were waited for. ForceLock that is not replicated leaves the lock free:
 // the ousted holder has lost it.
 //
 // Not promised is that the replica which a failover promotes is one that acknowledged,

@@ -107,7 +107,10 @@ func parseDigits(s string) (int64, bool) {
 		}
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
-	return n, err == nil
+	if err != nil { // then it is the largest
+		return 0, false
+	}
+	return n, true
 }
 
 // expiryText is what a script wrote as the end of a lease that began at stamp.

@@ -90,7 +90,7 @@ func contendHold(ctx context.Context, l *lock.Locker, clock *redis.Client, resou
 
 // contendJob waits for an attempt and gives it back.
 func contendJob(ctx context.Context, l *lock.Locker, clock *redis.Client, id lock.JobID, add func(tenure)) error {
-	lease, res, err := attempt(ctx, l, id, 300*time.Millisecond, 1<<40)
+	lease, res, err := attempt(ctx, l, id, 300*time.Millisecond, 1<<30)
 	if err != nil {
 		return err
 	}

@@ -34,14 +34,7 @@ func (l *Locker) judgeError(c *call, err error) verdict {
 		return verdictWait
 	}
 	text := err.Error()
-	has := func(words ...string) bool {
-		for _, w := range words {
-			if strings.HasPrefix(text, w) || strings.Contains(text, " "+w+" ") || strings.Contains(text, " -"+w+" ") {
-				return true
-			}
-		}
-		return false
-	}
+	has := func(words ...string) bool { return mentions(text, words...) }
 	_, cluster := l.rdb.(*redis.ClusterClient)
 	switch {
 	case has("NOSCRIPT"):
@@ -62,7 +55,7 @@ func (l *Locker) judgeError(c *call, err error) verdict {
 	case has("WRONGTYPE"):
 		c.err = fmt.Errorf("%w: %w", ErrCorruptState, err)
 		return verdictFinal
-	case has("OOM", "NOREPLICAS", "MISCONF"), strings.Contains(text, "max number of clients"):
+	case refusesWrites(text), strings.Contains(text, "max number of clients"):
 		c.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 		return verdictFinal
 	default:
@@ -71,6 +64,20 @@ func (l *Locker) judgeError(c *call, err error) verdict {
 		c.err = fmt.Errorf("lock: script %s: %w", c.script.name, l.explain(err))
 		return verdictFinal
 	}
+}
+
+// refusesWrites tells whether it is an error of a Redis that only reads for now.
+func refusesWrites(text string) bool { return mentions(text, "OOM", "NOREPLICAS", "MISCONF") }
+
+// mentions tells whether an error of Redis has one of the words in front, or quotes
+// an error that has: of what a script called.
+func mentions(text string, words ...string) bool {
+	for _, w := range words {
+		if strings.HasPrefix(text, w) || strings.Contains(text, " "+w+" ") || strings.Contains(text, " -"+w+" ") {
+			return true
+		}
+	}
+	return false
 }
 
 // initShard gives a shard its number of shards, after it checked the

@@ -223,10 +223,6 @@ func (f *flight) land(slow error) (again []*call, wait bool) {
 	f.pass()
 	l := f.l
 	received := l.now()
-	var short, lost error
-	if slow == nil {
-		short, lost = f.confirm.result(l)
-	}
 	for _, b := range f.bundles {
 		reply, err := []any(nil), slow
 		if err == nil {
@@ -240,7 +236,8 @@ func (f *flight) land(slow error) (again []*call, wait bool) {
 			if err != nil {
 				v = l.judgeError(c, err)
 			} else if v = l.judge(c); v == verdictFinal && c.err == nil {
-				if c.short = short; lost != nil {
+				var lost error
+				if c.short, lost = f.confirm.result(l, c); lost != nil {
 					v = l.judgeError(c, lost)
 				}
 			}

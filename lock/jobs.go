@@ -30,7 +30,7 @@ func (j Jobs) claimant(c JobClaim) (claimant, error) {
 	if c.TTL == NoExpiry {
 		errs = append(errs, invalid("JobClaim.TTL: a job has a lease that ends"))
 	}
-	if c.MaxAttempts < 1 || c.MaxAttempts > maxAttempts {
+	if c.MaxAttempts < 1 || int64(c.MaxAttempts) > maxAttempts {
 		errs = append(errs, invalid("JobClaim.MaxAttempts %d: want 1 to %d", c.MaxAttempts, maxAttempts))
 	}
 	if c.Retention < 0 {
@@ -40,7 +40,7 @@ func (j Jobs) claimant(c JobClaim) (claimant, error) {
 }
 
 // maxAttempts keeps the counter exact in Lua.
-const maxAttempts = 1 << 50
+const maxAttempts int64 = 1 << 50
 
 func (id JobID) check(field string) error {
 	if err := checkName(field+".Key", id.Key); err != nil {

@@ -6,11 +6,12 @@
 --
 -- KEYS  1 meta; or locks, while the shard's slot migrates and meta may be elsewhere
 -- ARGV  fields: of the first that is there
+-- reply 1, or nothing, if nothing is there
 -- It never changes anything.
 for _, field in ipairs(ARGV) do
   local v = redis.call('HGET', KEYS[1], field)
   if v then
     redis.call('HSET', KEYS[1], field, v)
-    return
+    return 1
   end
 end

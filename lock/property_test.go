@@ -235,7 +235,7 @@ func (e *experiment) found(ctx context.Context, s *deed, may map[lock.JobID][]*m
 		case h != nil && s.extends && r.Fence == h.fence && r.Owner == h.owner && r.TTL > h.end-e.m.now:
 			h.end = forever
 			if r.TTL != lock.NoExpiry { // as it was set: half a tick after a tick
-				h.end = e.m.now + (r.TTL+tick/2-1)/tick*tick + tick/2
+				h.end = e.m.now + tick/2 + (r.TTL + tick/2 - 1).Truncate(tick)
 			}
 		default:
 			return fmt.Errorf("%+v, want %+v", r, h)

@@ -161,9 +161,8 @@ func (k *keeper) settle(r *renewal) {
 		note, noted := notes.of(i)
 		e, mine := entry{}, !noted
 		if noted {
-			ok := false
-			e, ok = parseEntry(note)
-			mine = ok && !e.offered && e.fence == le.fence
+			e, mine = parseEntry(note)
+			mine = mine && !e.offered && e.fence == le.fence
 		}
 		switch {
 		case c.err != nil && le.ttl == 0: // it is to lapse

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -30,8 +31,9 @@ func (s *script) lasting() bool {
 // replicas have what they wrote. WAIT speaks of the connection that it comes by, so
 // one that comes by another would prove nothing.
 type confirmation struct {
-	mark, wait scriptCmd
-	patience   time.Duration // of WAIT
+	marks    map[int]scriptCmd // by shard: what fails one of them says nothing of the others
+	wait     scriptCmd
+	patience time.Duration // of WAIT
 }
 
 // confirmation returns what confirms a flight whose commands are built; nil if
@@ -49,16 +51,21 @@ func (l *Locker) confirmation(f *flight) *confirmation {
 	if !writes {
 		return nil
 	}
-	n := &confirmation{patience: max(min(f.bound(), most, l.readTimeout)/2, time.Millisecond)}
-	s := &l.shards[first.shard]
-	mark := []any{"eval", markLua, "1", s.keys[metaKey], "shards"}
-	if first.script.local {
-		mark = []any{"eval", markLua, "1", s.keys[locksKey]}
-		for i := 1; i < len(first.args); i += 2 {
-			mark = append(mark, first.args[i])
+	n := &confirmation{marks: make(map[int]scriptCmd), patience: max(min(f.bound(), most, l.readTimeout)/2, time.Millisecond)}
+	for _, c := range f.calls {
+		if _, has := n.marks[c.shard]; has {
+			continue
 		}
+		s := &l.shards[c.shard]
+		mark := []any{"eval", markLua, "1", s.keys[metaKey], "shards"}
+		if c.script.local {
+			mark = []any{"eval", markLua, "1", s.keys[locksKey]}
+			for i := 1; i < len(c.args); i += 2 {
+				mark = append(mark, c.args[i])
+			}
+		}
+		n.marks[c.shard] = scriptCmd{redis.NewCmd(context.Background(), mark...)}
 	}
-	n.mark = scriptCmd{redis.NewCmd(context.Background(), mark...)}
 	n.wait = scriptCmd{redis.NewCmd(context.Background(), "wait", strconv.Itoa(l.cfg.Replicas), strconv.FormatInt(n.patience.Milliseconds(), 10))}
 	return n
 }
@@ -108,7 +115,9 @@ func (n *confirmation) sendTo(ctx context.Context, node redis.UniversalClient, f
 	for _, b := range f.bundles {
 		process(b.cmd)
 	}
-	process(n.mark)
+	for _, mark := range n.marks {
+		process(mark)
+	}
 	_ = pipe.Process(ctx, n.wait)
 	_, _ = pipe.Exec(ctx) // each command has its own error
 }
@@ -123,7 +132,11 @@ func redirection(err error) (word, addr string) {
 	if len(words) != 3 || words[0] != "MOVED" && words[0] != "ASK" {
 		return "", ""
 	}
-	return words[0], words[2]
+	addr = words[2]
+	if at := strings.LastIndexByte(addr, ':'); at >= 0 { // of IPv6, too, without brackets
+		addr = net.JoinHostPort(strings.Trim(addr[:at], "[]"), addr[at+1:])
+	}
+	return words[0], addr
 }
 
 // nodeAt returns the client of a cluster's master; nil for none.
@@ -147,14 +160,14 @@ func (l *Locker) nodeAt(ctx context.Context, addr string) redis.UniversalClient 
 	}
 }
 
-// result tells what came of a confirmation: short why the scripts' writes count as
-// not replicated; lost, that nothing is known, so that they must be sent again.
-func (n *confirmation) result(l *Locker) (short, lost error) {
+// result tells what came of the confirmation of a call: short why its script's writes
+// count as not replicated; lost, that nothing is known, so that it must be sent again.
+func (n *confirmation) result(l *Locker, c *call) (short, lost error) {
 	if n == nil {
 		return nil, nil
 	}
-	acks, err := int64(0), n.mark.Err()
-	if err == nil || errors.Is(err, redis.Nil) { // the mark says nothing
+	acks, err := int64(0), n.marks[c.shard].Err()
+	if err == nil || errors.Is(err, redis.Nil) && c.script.local { // nothing was there to mark, nor to renew
 		acks, err = n.wait.Int64()
 	}
 	switch {
@@ -164,8 +177,10 @@ func (n *confirmation) result(l *Locker) (short, lost error) {
 		return fmt.Errorf("%w: %w: %d of %d replicas within %v", ErrNotReplicated, ErrUnavailable, acks, l.cfg.Replicas, n.patience), nil
 	case isDenial(err), strings.HasPrefix(err.Error(), "ERR unknown command"):
 		return fmt.Errorf("%w: %w", ErrNotReplicated, err), nil
+	case refusesWrites(err.Error()): // of all writes: what the script told was read
+		return fmt.Errorf("%w: %w: %w", ErrNotReplicated, ErrUnavailable, err), nil
 	default: // without its kind: it says nothing of the scripts
-		return nil, fmt.Errorf("whether replicas have it could not be told: %v", err)
+		return nil, fmt.Errorf("whether replicas have it could not be told: %s", err.Error())
 	}
 }
 

@@ -52,8 +52,9 @@ func TestConfirmationsAreRead(t *testing.T) {
 	t.Parallel()
 	l := &Locker{cfg: Config{Replicas: 2}}
 	answered := func(mark error, acks int64, wait error) *confirmation {
-		n := &confirmation{mark: scriptCmd{new(redis.Cmd)}, wait: scriptCmd{new(redis.Cmd)}}
-		n.mark.SetErr(mark)
+		marked := scriptCmd{new(redis.Cmd)}
+		marked.SetErr(mark)
+		n := &confirmation{marks: map[int]scriptCmd{0: marked}, wait: scriptCmd{new(redis.Cmd)}}
 		n.wait.SetVal(acks)
 		n.wait.SetErr(wait)
 		return n
@@ -63,18 +64,20 @@ func TestConfirmationsAreRead(t *testing.T) {
 		of                       *confirmation
 		short, unavailable, lost bool
 	}{
-		"nothing was asked":     {nil, false, false, false},
-		"enough":                {answered(redis.Nil, 2, nil), false, false, false},
-		"more":                  {answered(redis.Nil, 3, nil), false, false, false},
-		"too few":               {answered(redis.Nil, 1, nil), true, true, false},
-		"no right to wait":      {answered(redis.Nil, 0, refusal("NOPERM this user has no permissions to run the 'wait' command")), true, false, false},
-		"no such command":       {answered(redis.Nil, 0, refusal("ERR unknown command 'wait'")), true, false, false},
-		"the primary is none":   {answered(redis.Nil, 0, refusal("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)")), false, false, true},
-		"the connection is cut": {answered(redis.Nil, 0, broken), false, false, true},
-		"after the script":      {answered(broken, 0, broken), false, false, true},
-		"the slot has moved":    {answered(refusal("MOVED 1 127.0.0.1:1"), 2, nil), false, false, true},
+		"nothing was asked":      {nil, false, false, false},
+		"enough":                 {answered(nil, 2, nil), false, false, false},
+		"more":                   {answered(nil, 3, nil), false, false, false},
+		"too few":                {answered(nil, 1, nil), true, true, false},
+		"no right to wait":       {answered(nil, 0, refusal("NOPERM this user has no permissions to run the 'wait' command")), true, false, false},
+		"no such command":        {answered(nil, 0, refusal("ERR unknown command 'wait'")), true, false, false},
+		"the primary is none":    {answered(nil, 0, refusal("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)")), false, false, true},
+		"the connection is cut":  {answered(nil, 0, broken), false, false, true},
+		"after the script":       {answered(broken, 0, broken), false, false, true},
+		"nothing was marked":     {answered(redis.Nil, 2, nil), false, false, true},
+		"nothing may be written": {answered(refusal("OOM command not allowed when used memory > 'maxmemory'."), 2, nil), true, true, false},
+		"the slot has moved":     {answered(refusal("MOVED 1 127.0.0.1:1"), 2, nil), false, false, true},
 	} {
-		short, lost := c.of.result(l)
+		short, lost := c.of.result(l, &call{script: claimScript})
 		if (short != nil) != c.short || (lost != nil) != c.lost || errors.Is(short, ErrUnavailable) != c.unavailable || short != nil && !errors.Is(short, ErrNotReplicated) {
 			t.Errorf("%s: %v, %v", name, short, lost)
 		}

@@ -37,8 +37,8 @@ func replicating(cause, serve string) trouble {
 	return trouble{cause, lock.ErrUnavailable, nil, func(t *testing.T, _ *redistest.Server, admin *redis.Client, _ [6]string) func() {
 		ctx := bounded(t)
 		wantErr(t, admin.ConfigSet(ctx, "replica-serve-stale-data", serve).Err(), nil)
-		wantErr(t, admin.SlaveOf(ctx, "127.0.0.1", "1").Err(), nil)
-		return func() { wantErr(t, admin.SlaveOf(bounded(t), "no", "one").Err(), nil) }
+		wantErr(t, admin.ReplicaOf(ctx, "127.0.0.1", "1").Err(), nil)
+		return func() { wantErr(t, admin.ReplicaOf(bounded(t), "no", "one").Err(), nil) }
 	}}
 }
 
@@ -164,11 +164,16 @@ func TestServerTroubleIsToldAndLeavesNothingBehind(t *testing.T) {
 			}
 			ns := s.Namespace(t)
 			cfg := lock.Config{Namespace: ns, Shards: 1}
-			l := newLocker(t, s, cfg)
+			locker := func() *lock.Locker { // of the default user, who is in trouble
+				l := must[*lock.Locker](t)(lock.New(s.Client(t), cfg))
+				t.Cleanup(func() { _ = l.Close() })
+				return l
+			}
+			l := locker()
 			ctx := bounded(t)
 			held := must[lock.Results](t)(l.TryLock(ctx, lock.Claims("me", "mine")...)).Claims()
 			done := desk{t, l}.granted(claimOf(lock.JobID{Key: "done"}))
-			must[lock.Results](t)(newLocker(t, s, cfg).TryLock(ctx, lock.Claims("you", "yours")...))
+			must[lock.Results](t)(locker().TryLock(ctx, lock.Claims("you", "yours")...))
 			calls := []each{
 				{"TryLock", func(ctx context.Context, l *lock.Locker) error {
 					_, err := l.TryLock(ctx, lock.Claims("me", "free")...)
@@ -214,7 +219,7 @@ func TestServerTroubleIsToldAndLeavesNothingBehind(t *testing.T) {
 			if after := standing(t, admin, ns); !maps.Equal(before, after) {
 				t.Errorf("written: before %q, after %q", before, after)
 			}
-			l = newLocker(t, s, cfg)
+			l = locker()
 			for _, c := range calls {
 				if err := c.call(ctx, l); err != nil {
 					t.Errorf("%s, when the trouble is over: %v", c.name, err)

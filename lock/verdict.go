@@ -20,8 +20,10 @@ func (l *Locker) read(b *bundle, reply []any, sent, received time.Duration) {
 	b.share(reply)
 	first := b.calls[0]
 	stamp, ok := parseDigits(first.str(1))
-	if ok {
+	if ok && stamp/1000 < neverMillis/2 {
 		l.shards[first.shard].clock.learn(sent, received, stamp)
+	} else {
+		stamp = 0
 	}
 	for _, c := range b.calls {
 		c.sent, c.stamp = sent, stamp

@@ -23,8 +23,8 @@ var errMaxWait = errors.New("worker: MaxWait is over")
 //
 // The error is ErrDone where the job's run is done already, an *ExhaustedError, lock.ErrHeld where
 // another has it and Config.MaxWait is over, the context's cause, or what keeps Redis from answering
-// for good, such as a wrong password. Where Redis cannot be reached Acquire goes on trying. When it
-// returns an error its handlers have finished.
+// for good, such as a wrong password. Where Redis cannot be reached, or too few replicas acknowledge,
+// Acquire goes on trying. When it returns an error its handlers have finished.
 func (w *Worker) Acquire(ctx context.Context, job Job) (*Grant, error) {
 	if err := check(ctx, job); err != nil {
 		return nil, err

@@ -65,6 +65,7 @@ func (c *cluster) memberWith(client redis.UniversalClient, owner string, cfg wor
 		OnStatus: m.status.Record,
 		OnLocked: func(_ worker.Job, holder string) { offer(m.waits, holder) },
 		OnError:  func(_ worker.Job, err error) { offer(m.trouble, err) },
+		OnLost:   cfg.Handlers.OnLost,
 	}
 	m.Worker, err = worker.New(locker, cfg)
 	if err != nil {

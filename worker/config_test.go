@@ -25,6 +25,7 @@ func TestNewChecksItsConfig(t *testing.T) {
 		{"negative timeout", Config{WorkTimeout: -1}, "worker: Config.WorkTimeout -1ns: want 0 or more"},
 		{"timeout and lease do not fit", Config{WorkTimeout: math.MaxInt64},
 			"worker: Config.WorkTimeout 2562047h47m16.854775807s + TTL 5s: want at most 2562047h47m16.854775807s"},
+		{"no concurrency", Config{Concurrency: -1}, "worker: Config.Concurrency -1: want 1 to 100000"},
 		{"no level", Config{StatusLevel: 7}, "worker: Config.StatusLevel Level(7): want silent, normal or verbose"},
 		{"all at once", Config{TTL: 1, MaxAttempts: -2},
 			"worker: Config.TTL 1ns: want at least 10ms\nworker: Config.MaxAttempts -2: want at least 1"},

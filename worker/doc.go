@@ -43,6 +43,10 @@
 // Config.MaxWait, or both. It returns only after the work has returned, and after its handlers have
 // finished: a handler that blocks for ever keeps Run for ever.
 //
+// [Worker.RunAll] does this for any number of jobs, some at a time, and claims, renews and gives them
+// back in collections: thousands of jobs in each of many processes cost few round trips. It does not wait
+// in the queue for what others have, but comes back to it; so a Run that waits for a job is before it.
+//
 // [Worker.Acquire] gives the attempt out instead, to be settled by hand: the end of its context releases
 // nothing, and a [Grant] that is never settled keeps its job from everybody until the process ends.
 //
@@ -56,6 +60,9 @@
 //     waited longest is first, and the worker that failed is last.
 //   - A dead worker is replaced within the rest of its lease + P + step × the waiters before the one that
 //     replaces it, + P for each of those that has died too.
+//   - RunAll looks at what others have again after 10ms, then after twice as long each time, up to 5s: a
+//     dead worker's job is claimed at the end of its lease, and who has waited for w learns that it is
+//     done within about w, or 5s.
 //   - Cancelled or not, an attempt's end is being recorded for as long as the rest of its lease, but
 //     for 1s at least; and, unless cancelled, for 30s while the lease can still be renewed, as in a
 //     Cluster whose slots move. After that it is left to run out.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -58,6 +59,39 @@ func Example() {
 	// sending, attempt 1 of 5
 	// completed <nil>
 	// completed-elsewhere <nil>
+}
+
+// However many processes are given these tenants, each is billed once this month. The sequence may as well
+// come from a database, page by page.
+func ExampleWorker_RunAll() {
+	locker, stop := exampleLocker()
+	defer stop()
+	bills, err := worker.New(locker, worker.Config{Concurrency: 2})
+	if err != nil {
+		panic(err)
+	}
+	tenants := func(yield func(worker.Job) bool) {
+		for i := range 1000 {
+			if !yield(worker.Job{Key: fmt.Sprintf("bill/%d", i), Run: worker.Once("2026-11")}) {
+				return
+			}
+		}
+	}
+	var billed atomic.Int64
+	bill := func(ctx context.Context, a worker.Attempt) error {
+		billed.Add(1)
+		return nil
+	}
+
+	for range 2 {
+		summary, err := bills.RunAll(context.Background(), tenants, bill)
+		fmt.Println(summary, err)
+	}
+	fmt.Println(billed.Load(), "bills")
+	// Output:
+	// 1000 completed <nil>
+	// 1000 completed-elsewhere <nil>
+	// 1000 bills
 }
 
 // Acquire is for work that is no function: the attempt is settled when it has ended.

@@ -36,6 +36,7 @@ type Grant struct {
 	turn      chan struct{}   // who has put something in may settle
 	end       lock.End        // how it was settled; 0 while it is not
 	unsure    bool            // a settlement may have been executed: its answer was lost
+	stored    bool            // done is recorded, but too few replicas have acknowledged it
 	exhausted *ExhaustedError // where its failure left no attempt
 }
 
@@ -121,7 +122,9 @@ func (g *Grant) settle(ctx context.Context, s lock.Settlement, cause error) erro
 		return context.Cause(ctx)
 	}
 	if err := g.lease.Settle(ctx, s); err != nil {
-		g.unsure = g.unsure || errors.Is(err, lock.ErrOutcomeUnknown) || errors.Is(err, lock.ErrNotReplicated)
+		short := errors.Is(err, lock.ErrNotReplicated)
+		g.unsure = g.unsure || short || errors.Is(err, lock.ErrOutcomeUnknown)
+		g.stored = g.stored || short && s.End == lock.Done
 		if errors.Is(err, lock.ErrLeaseLost) {
 			g.cancel(lock.ErrLeaseLost)
 			g.lost()

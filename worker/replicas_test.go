@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/lockingworker/lockingworker/internal/redistest"
 	"github.com/lockingworker/lockingworker/lock"
@@ -41,13 +42,64 @@ func TestReplicaThatIsAwayIsSatOut(t *testing.T) {
 	}
 }
 
+// TestDoneThatNoReplicaHasIsNotCompleted, however long the lease is over: Run settles again until a replica has it, or
+// until its context ends.
+func TestDoneThatNoReplicaHasIsNotCompleted(t *testing.T) {
+	t.Parallel() // each waits for longer than the lease
+	begin := func(t *testing.T) (a *member, replica *redistest.Server, w *work, over <-chan struct{}) {
+		primary, replicas := redistest.StartReplicated(t, 1)
+		c := &cluster{t: t, server: primary, namespace: primary.Namespace(t), replicas: 1}
+		lost := make(chan struct{}, 1)
+		a = c.memberWith(primary.Client(t), "a", worker.Config{TTL: time.Second, Handlers: worker.Handlers{
+			OnLost: func(worker.Attempt) { lost <- struct{}{} },
+		}})
+		return a, replicas[0], newWork(), lost
+	}
+	t.Run("until it has", func(t *testing.T) {
+		t.Parallel()
+		a, replica, w, over := begin(t)
+		ended := a.run(bounded(t), job, w.f)
+		receive(t, w.begun)
+		replica.Stop()
+		w.end <- nil
+		receive(t, over)
+		for range 4 {
+			wantUnreplicated(t, a)
+		}
+		if len(ended) > 0 {
+			t.Error("Run has returned, and no replica has its outcome")
+		}
+		replica.Continue()
+		wantEnd(t, ended, worker.Completed)
+	})
+	t.Run("until the context ends", func(t *testing.T) {
+		t.Parallel()
+		a, replica, w, over := begin(t)
+		ctx, cancel := context.WithCancelCause(bounded(t))
+		ended := a.run(ctx, job, w.f)
+		receive(t, w.begun)
+		replica.Stop()
+		w.end <- nil
+		receive(t, over)
+		for range 4 {
+			wantUnreplicated(t, a)
+		}
+		enough := errors.New("enough")
+		cancel(enough)
+		wantEnd(t, ended, worker.Interrupted, enough, lock.ErrNotReplicated)
+		replica.Continue()
+	})
+}
+
 func wantUnreplicated(t *testing.T, m *member) {
 	t.Helper()
 	if err := receive(t, m.trouble); !errors.Is(err, lock.ErrNotReplicated) {
 		t.Errorf("OnError: %v", err)
 	}
-	for len(m.trouble) > 0 {
-		<-m.trouble
+	for len(m.trouble) > 0 { // of the tries since
+		if err := receive(t, m.trouble); !errors.Is(err, lock.ErrNotReplicated) {
+			t.Errorf("OnError: %v", err)
+		}
 	}
 }
 

@@ -23,6 +23,9 @@ import (
 //   - A job that the sequence yields again waits for the one before with its key, whatever the run: the
 //     same run is then done already, another one's turn has come.
 //
+// A process that dies leaves what it had begun: Config.Concurrency works, and at most four times as many
+// whose end was being recorded. Others do that again, and nothing else.
+//
 // Handlers.OnResult is told of every job that was taken from the sequence, and the Summary counts it.
 // The error is nil if and only if the sequence has ended and each job is done; otherwise it is an
 // *UnfinishedError. A job that is exhausted, or held for longer than Config.MaxWait, or whose name is
@@ -53,7 +56,7 @@ func (w *Worker) RunAll(ctx context.Context, jobs iter.Seq[Job], work Func) (Sum
 
 // feed hands the sequence over. When it returns, everything has ended.
 func (p *pool) feed(jobs iter.Seq[Job]) {
-	ended := make(chan struct{})
+	ended, passed := make(chan struct{}), p.jobs
 	go func() {
 		defer close(ended)
 		p.run()
@@ -63,13 +66,17 @@ func (p *pool) feed(jobs iter.Seq[Job]) {
 		if !whole {
 			p.stop(errSequence) // unless it was stopped, and that was why
 		}
-		close(p.jobs)
+		close(passed)
 		<-ended
+		for job := range passed { // too late for the pool
+			p.take(job)
+		}
+		p.interrupt()
 		p.caller.close()
 		p.stop(nil)
 	}()
 	for job := range jobs {
-		if !p.put(job) {
+		if !p.put(job, passed) {
 			return
 		}
 	}
@@ -80,12 +87,12 @@ func (p *pool) feed(jobs iter.Seq[Job]) {
 var errSequence = errors.New("worker: the sequence of jobs did not return")
 
 // put hands a job over, as soon as there is room for it; false if no more are wanted.
-func (p *pool) put(job Job) bool {
+func (p *pool) put(job Job, to chan<- Job) bool {
 	if p.ctx.Err() != nil {
 		return false
 	}
 	select {
-	case p.jobs <- job:
+	case to <- job:
 		return true
 	case <-p.ctx.Done():
 		return false

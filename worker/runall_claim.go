@@ -19,6 +19,9 @@ const (
 	maxSpread = 32
 	// maxAhead is how many times Concurrency is claimed ahead, where jobs are very short.
 	maxAhead = 8
+	// maxEnding is how many times Concurrency works have returned and are being recorded, at most: a
+	// process that dies leaves them to be repeated.
+	maxEnding = 4
 	// A refused job is claimed again after firstPause, and each time after twice as long.
 	firstPause = 10 * time.Millisecond
 	lastPause  = 5 * time.Second
@@ -42,11 +45,7 @@ func (p *pool) ahead() int {
 
 // room is how many more jobs may be granted.
 func (p *pool) room() int {
-	n := p.w.cfg.Concurrency
-	if p.ending > 2*maxAhead*n {
-		return 0 // ends cannot be recorded as fast as works return
-	}
-	return n + p.ahead() - p.working - len(p.ready)
+	return p.w.cfg.Concurrency + p.ahead() - p.working - len(p.ready)
 }
 
 // claim sends a claim, if there is something to claim and room for it, and none on its way.
@@ -201,7 +200,8 @@ func pauseAfter(answer lock.JobResult, n int) time.Duration {
 	}
 	d = d*3/4 + rand.N(d/2)
 	if errors.Is(answer.Grant.Err, lock.ErrTooEarly) {
-		return min(max(d, time.Until(answer.Job.NotBefore)+time.Millisecond), lastPause)
+		early := min(time.Until(answer.Job.NotBefore), lastPause-time.Millisecond) + time.Millisecond
+		return min(max(d, early), lastPause)
 	}
 	if left := answer.Grant.TTL; left < d {
 		d = left + rand.N(firstPause)

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -158,6 +159,7 @@ func (f *fakeRedis) answer(c lock.JobClaim) (*fakeLease, lock.JobResult) {
 	f.fence++
 	job.State, job.Owner, job.Fence, job.NotBefore = lock.JobRunning, "me", f.fence, time.Time{}
 	job.Attempt++
+	job.Attempts = append(slices.Clone(job.Attempts), lock.AttemptInfo{Number: job.Attempt, Fence: job.Fence})
 	l := newLease(*job)
 	l.settle = func(_ context.Context, s lock.Settlement) error { return f.settle(l, c, s) }
 	f.leases[c.ID.Key] = l

@@ -12,8 +12,12 @@ import (
 	"github.com/lockingworker/lockingworker/lock"
 )
 
-// maxTaken is how many jobs are taken from a sequence and have not ended, at most.
-const maxTaken = 4096
+const (
+	// maxTaken is how many jobs are taken from a sequence and have not ended, at most.
+	maxTaken = 4096
+	// maxPassing of them are on their way to the pool.
+	maxPassing = 256
+)
 
 // pool is one call of RunAll. All of it belongs to the goroutine of run; others tell that what happens.
 //
@@ -74,7 +78,7 @@ func newPool(ctx context.Context, w *Worker, work Func) *pool {
 		w:      w,
 		work:   work,
 		caller: newCaller(),
-		jobs:   make(chan Job),
+		jobs:   make(chan Job, maxPassing),
 		events: make(chan func()),
 		kick:   make(chan struct{}, 1),
 		over:   make(chan struct{}),
@@ -119,10 +123,15 @@ func (p *pool) run() {
 		}
 		select {
 		case job, more := <-p.in():
-			if more {
-				p.take(job)
-			} else {
+			if !more {
 				p.jobs, p.whole = nil, p.ctx.Err() == nil
+				continue
+			}
+			p.take(job)
+			for range min(len(p.jobs), maxTaken-maxPassing-p.taken) { // what has come meanwhile
+				if job, more := <-p.jobs; more {
+					p.take(job)
+				}
 			}
 		case event := <-p.events:
 			event()
@@ -136,7 +145,7 @@ func (p *pool) run() {
 
 // in is where jobs come from, while there is room for more.
 func (p *pool) in() <-chan Job {
-	if p.taken >= maxTaken || p.ctx.Err() != nil {
+	if p.taken >= maxTaken-maxPassing || p.ctx.Err() != nil {
 		return nil
 	}
 	return p.jobs
@@ -189,7 +198,8 @@ func (p *pool) take(job Job) {
 
 // begin has works begin, as many as may.
 func (p *pool) begin() {
-	for len(p.ready) > 0 && p.working < p.w.cfg.Concurrency {
+	n := p.w.cfg.Concurrency
+	for len(p.ready) > 0 && p.working < n && p.working+p.ending < n+maxEnding*n {
 		t := p.ready[0]
 		p.ready = p.ready[1:]
 		p.working++

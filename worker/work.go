@@ -88,6 +88,7 @@ func timedOut(err error) error {
 // record settles the attempt, and tries again while Redis cannot do it now: out of memory, say. Once it
 // is not known whether a send was executed, only an answer can tell. A lease that was renewed meanwhile
 // says that Redis is there, and only not all of the job's shard: its slot is on its way to another node.
+// What is done and only not replicated yet is settled again until it is, or until ctx ends.
 func (g *Grant) record(ctx context.Context, end lock.End, cause error) (failure error) {
 	settlement, unknown := g.settlement(end, cause), false
 	once := func(release context.Context) error {
@@ -104,7 +105,7 @@ func (g *Grant) record(ctx context.Context, end lock.End, cause error) (failure 
 			backoff.WithContext(unavailable(), release), func(err error, _ time.Duration) { g.s.trouble(err) })
 		late := failure != nil && release.Err() != nil
 		cancel()
-		if !late || ctx.Err() != nil || time.Since(began) >= maxRelease || time.Until(g.lease.Deadline()) <= 0 {
+		if !late || ctx.Err() != nil || !g.stored && (time.Since(began) >= maxRelease || time.Until(g.lease.Deadline()) <= 0) {
 			break
 		}
 	}
@@ -132,6 +133,11 @@ func (g *Grant) unsettled(ctx context.Context, end lock.End, err, failure error)
 	}
 	s.trouble(fmt.Errorf("worker: attempt #%d could not be recorded as %v: %w", g.attempt.Number, end, report))
 	switch {
+	case g.stored && ctx.Err() != nil:
+		if !errors.Is(failure, lock.ErrNotReplicated) {
+			failure = fmt.Errorf("%w: %w", lock.ErrNotReplicated, failure)
+		}
+		return Interrupted, withCause(ctx, failure)
 	case errors.Is(failure, lock.ErrOutcomeUnknown):
 		if end == lock.Done && g.isRecorded(ctx) {
 			s.reportDone(g.attempt)

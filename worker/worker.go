@@ -40,7 +40,8 @@ func New(l *lock.Locker, cfg Config) (*Worker, error) {
 //	Redis will not: password, rights, foreign data,   0                   that error
 //	another number of shards, Locker closed, or bad arguments
 //
-// Where Redis cannot be reached, Run goes on trying, and tells OnError each time, until ctx ends.
+// Where Redis cannot be reached, or too few replicas acknowledge (lock.Config.Replicas), Run goes on
+// trying, and tells OnError each time, until ctx ends.
 //
 // Run returns only after the work has returned, and after its handlers have finished. When ctx ends, so
 // does the work's context; work that then returns an error gives its attempt back, uncounted, for

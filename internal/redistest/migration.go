@@ -95,10 +95,36 @@ func (m *Migration) Retarget(ctx context.Context, to *Server) error {
 }
 
 // Abandon leaves the slot with the node that was promoted in place of its old master, which does not know that it was on its
-// way. What had moved is deleted: the slot may have been written to since as if it had never been there.
+// way. Its new master, which imports it, would otherwise take it for the dead one's and the cluster for incomplete. What has
+// moved stays there until Discard.
 func (m *Migration) Abandon(ctx context.Context, from *Server) error {
 	m.from = from
-	forget := func(ctx context.Context, client *redis.Client) error {
+	return m.setStable(ctx, m.to)
+}
+
+// Discard deletes what has moved, after all that was on its way to that node has been abandoned: the slot may have been written
+// to since as if that had never been there.
+func (m *Migration) Discard(ctx context.Context) error {
+	fromID, err := m.from.id(ctx)
+	if err != nil {
+		return err
+	}
+	err = retry(ctx, clusterBound, func(ctx context.Context) error { // until it knows of the promotion
+		return m.to.node.ask(ctx, func(ctx context.Context, client *redis.Client) error {
+			info, err := client.ClusterInfo(ctx).Result()
+			if err == nil && !strings.Contains(info, "cluster_state:ok") {
+				err = errors.New("cluster_state is not ok")
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("redistest: slot %d was abandoned: %w", m.slot, err)
+	}
+	if err := m.setSlot(ctx, m.to, "importing", fromID); err != nil { // only so may its keys be written to there
+		return err
+	}
+	err = m.to.node.ask(ctx, func(ctx context.Context, client *redis.Client) error {
 		for {
 			keys, err := client.ClusterGetKeysInSlot(ctx, m.slot, migrateBatch).Result()
 			if err != nil || len(keys) == 0 {
@@ -113,20 +139,19 @@ func (m *Migration) Abandon(ctx context.Context, from *Server) error {
 				return err
 			}
 		}
-	}
-	err := retry(ctx, clusterBound, func(ctx context.Context) error { // until it knows of the promotion
-		return m.to.node.ask(ctx, forget)
 	})
 	if err != nil {
 		return fmt.Errorf("redistest: slot %d: delete what had moved: %w", m.slot, err)
 	}
-	for _, s := range []*Server{m.to, m.from} {
-		err := s.node.ask(ctx, func(ctx context.Context, client *redis.Client) error {
-			return client.Do(ctx, "cluster", "setslot", m.slot, "stable").Err()
-		})
-		if err != nil {
-			return fmt.Errorf("redistest: cluster setslot %d stable: %w", m.slot, err)
-		}
+	return m.setStable(ctx, m.to)
+}
+
+func (m *Migration) setStable(ctx context.Context, at *Server) error {
+	err := at.node.ask(ctx, func(ctx context.Context, client *redis.Client) error {
+		return client.Do(ctx, "cluster", "setslot", m.slot, "stable").Err()
+	})
+	if err != nil {
+		return fmt.Errorf("redistest: cluster setslot %d stable: %w", m.slot, err)
 	}
 	return nil
 }

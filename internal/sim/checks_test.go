@@ -108,7 +108,7 @@ func (w *world) judge(c *call, ctx context.Context, cfg worker.Config, outcome w
 	}
 	w.outcomes[outcome]++
 	done := w.ledger.done[c.place]
-	right := false
+	var right bool
 	switch outcome {
 	case worker.Completed:
 		right = err == nil && slices.ContainsFunc(c.fences, func(f int64) bool { return slices.Contains(done, f) })

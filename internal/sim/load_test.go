@@ -59,12 +59,12 @@ func (w *world) load(p *process) {
 				if sleep(p.life, within(rng, 2*time.Second)) != nil || w.over() {
 					return
 				}
-				switch {
-				case rng.IntN(6) == 0:
+				switch dice := rng.IntN(20); {
+				case dice < 3:
 					w.hold(p, rng)
-				case rng.IntN(8) == 0:
+				case dice < 5:
 					w.collect(p, rng)
-				case rng.IntN(6) == 0:
+				case dice < 8:
 					w.acquire(p, rng)
 				default:
 					w.run(p, rng)

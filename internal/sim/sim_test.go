@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"os"
 	"slices"
@@ -22,21 +23,19 @@ var (
 	logFlag     = flag.Bool("log", false, "write down what happens")
 )
 
+func seeds() int { return cmp.Or(*seedsFlag, usualSeeds) }
+
 func TestSimulation(t *testing.T) {
 	if *strictFlag {
 		t.Skip("TestStrictSimulation does it")
 	}
 	s := settings{workers: *workersFlag, length: *lengthFlag}
-	seeds := *seedsFlag
-	if seeds == 0 {
-		seeds = usualSeeds
-	}
 	var log bytes.Buffer
 	if *logFlag {
 		s.log = &log // not to a file: that would let others run
 		defer func() { _, _ = log.WriteTo(os.Stdout) }()
 	}
-	for n := range seeds {
+	for n := range seeds() {
 		w := simulate(t, *seedFlag+uint64(n), s)
 		t.Logf("trace %016x %d\n%v", w.trace.Sum64(), len(w.violations), w)
 		if len(w.violations) > 0 {
@@ -54,18 +53,26 @@ func TestStrictSimulation(t *testing.T) {
 	}
 	binary := variant.Build(t, strictly...)
 	began := time.Now()
-	outputs, failed := simulateStrictly(t, binary, *workersFlag, split(*seedFlag, *seedsFlag, *lengthFlag)...)
+	outputs, failed := simulateStrictly(t, binary, *workersFlag, split(*seedFlag, seeds(), *lengthFlag)...)
 	took := time.Since(began)
-	if failed > 0 {
-		for _, out := range outputs {
-			if strings.Contains(out, "FAIL") {
-				t.Error(out)
-			}
+	for _, out := range outputs {
+		switch {
+		case strings.Contains(out, "FAIL"):
+			t.Error(out)
+		case *logFlag:
+			t.Log(out)
 		}
 	}
-	total := time.Duration(*seedsFlag) * *lengthFlag
-	t.Logf("%d seeds of %v with %d workers: %v in %v, %.0f s a second; %d of the processes that simulated found violations",
-		*seedsFlag, *lengthFlag, *workersFlag, total, took.Round(time.Second), total.Seconds()/took.Seconds(), failed)
+	seen := 0
+	for _, out := range outputs {
+		seen += len(tracesIn(out))
+	}
+	if failed == 0 && seen != seeds() {
+		t.Errorf("%d seeds were simulated", seen)
+	}
+	total := time.Duration(seeds()) * *lengthFlag
+	t.Logf("%d seeds of %v with %d workers: %v in %v, %.0f s a second; %d of %d processes found violations",
+		seeds(), *lengthFlag, *workersFlag, total, took.Round(time.Second), total.Seconds()/took.Seconds(), failed, len(outputs))
 }
 
 // A seed does the same again, to the last byte that its server was sent.

@@ -77,6 +77,9 @@ func simulateStrictly(t *testing.T, binary string, workers int, parts ...part) (
 			defer func() { <-free }()
 			cmd := exec.Command(binary, "-test.run", "^TestSimulation$", "-test.v", "-test.timeout", "1h",
 				"-first", "-seed", fmt.Sprint(p.seed), "-seeds", fmt.Sprint(p.seeds), "-length", p.length.String(), "-workers", fmt.Sprint(workers))
+			if *logFlag {
+				cmd.Args = append(cmd.Args, "-log")
+			}
 			cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=1GiB", "GODEBUG=asyncpreemptoff=1")
 			out, err := cmd.CombinedOutput()
 			mu.Lock()

@@ -2,4 +2,8 @@
 
 package sim
 
-const usualSeeds = 3
+// What go test -race takes, which is about ten times as slow.
+const (
+	usualSeeds = 3
+	usualScale = "least"
+)

@@ -2,5 +2,8 @@
 
 package sim
 
-// usualSeeds is what go test takes without being told.
-const usualSeeds = 20
+// What go test takes without being told more.
+const (
+	usualSeeds = 12
+	usualScale = "tiny"
+)

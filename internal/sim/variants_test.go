@@ -60,7 +60,7 @@ var brokens = []broken{
 	{"the waiter of a lapsed offer stays the next", "G6 G7", []variant.Edit{
 		{File: "lock/handover.lua", Old: "  dequeue(placeIn(m), waiterIn(m), arrivalIn(m))\n  gone[m] = true\n  return n + 1\n", New: "  return n\n"},
 	}},
-	{"nobody wakes those who wait for the end of a run, or asks", "stuck", []variant.Edit{
+	{"only messages wake", "stuck", []variant.Edit{
 		{File: "lock/queue.go", Old: "d := min(a.left, probeTime-time.Millisecond)", New: "d := time.Hour + min(a.left, probeTime-time.Millisecond)"},
 	}},
 }

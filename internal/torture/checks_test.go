@@ -63,6 +63,14 @@ func TestHistoriesAreJudged(t *testing.T) {
 	}
 }
 
+// joined is what one process did.
+func joined(l *life, more ...*life) *life {
+	for _, m := range more {
+		l.operations = append(l.operations, m.operations...)
+	}
+	return l
+}
+
 func grants(at, until, fence int64, nonce string) write {
 	return write{at: at * ms, kind: 'L', fence: fence, nonce: nonce, expiry: until * ms, lease: (until - at) * ms}
 }
@@ -116,6 +124,12 @@ func TestTimesAreJudged(t *testing.T) {
 		{"a lock that stands free", func(v *verdict) { checkIdle(waits, 2, held, fault{}, nil, 9000*ms, v) }, "G6 G7"},
 		{"while Redis is away", func(v *verdict) { checkIdle(waits, 2, held, fault{}, []span{{0, 2000 * ms}}, 9000*ms, v) }, ""},
 		{"while nobody waits", func(v *verdict) { checkIdle(atWork(1), 2, held, fault{}, nil, 9000*ms, v) }, ""},
+		{"one at work after another", func(v *verdict) {
+			checkUses([]*life{joined(acquires(1, 0, 1, 10, 1), settles(1, 20, 30, 10, "done", settled)), joined(acquires(2, 0, 25, 20, 2), settles(2, 40, 50, 20, "done", settled))}, v)
+		}, ""},
+		{"two at work", func(v *verdict) {
+			checkUses([]*life{joined(acquires(1, 0, 1, 10, 1), settles(1, 900, 910, 10, "done", settled)), joined(acquires(2, 0, 15, 20, 2), settles(2, 40, 50, 20, "done", settled))}, v)
+		}, "G1"},
 		{"a fence of two processes", func(v *verdict) {
 			checkLedger([]entry{{Process: 1, Key: "key", Fence: 10}, {Process: 2, Key: "key", Fence: 10}}, v)
 		}, "G3"},

@@ -272,19 +272,19 @@ func (s *crewStage) killWhileHalf(ctx context.Context, rng *rand.Rand, from, to,
 	if err := s.promoted(ctx, replica); err != nil {
 		return err
 	}
-	for _, m := range moves {
-		var err error
-		switch victim {
-		case from:
-			err = s.abandon(ctx, m, replica)
-		case to:
-			if err = m.Retarget(ctx, replica); err == nil {
-				err = s.finish(ctx, m)
-			}
-		default:
-			err = s.finish(ctx, m)
+	if victim == from {
+		if err := s.abandon(ctx, moves, replica); err != nil {
+			return err
 		}
-		if err != nil {
+		moves = nil
+	}
+	for _, m := range moves {
+		if victim == to {
+			if err := m.Retarget(ctx, replica); err != nil {
+				return err
+			}
+		}
+		if err := s.finish(ctx, m); err != nil {
 			return err
 		}
 	}
@@ -293,13 +293,20 @@ func (s *crewStage) killWhileHalf(ctx context.Context, rng *rand.Rand, from, to,
 	return nil
 }
 
-// abandon ends a move whose giver was killed.
-func (s *crewStage) abandon(ctx context.Context, m *crewMove, promoted *redistest.Server) error {
-	half := time.Since(m.since)
-	if err := m.Abandon(ctx, promoted); err != nil {
-		return err
+// abandon ends moves whose giver was killed.
+func (s *crewStage) abandon(ctx context.Context, moves []*crewMove, promoted *redistest.Server) error {
+	for _, m := range moves {
+		half := time.Since(m.since)
+		if err := m.Abandon(ctx, promoted); err != nil {
+			return err
+		}
+		s.noteMove(m, half)
 	}
-	s.noteMove(m, half)
+	for _, m := range moves {
+		if err := m.Discard(ctx); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

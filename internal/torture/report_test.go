@@ -108,7 +108,7 @@ func (r *row) checked() string {
 
 const tortureText = `## Faults
 
-Processes work on the same jobs and locks while a fault befalls them, their connections or their Redis. *Checked* are the
+In %v: processes work on the same jobs and locks while a fault befalls them, their connections or their Redis. *Checked* are the
 promises of [design.md](design.md#promises) that could have been found broken: the second table tells how often. *Takeovers* are
 grants after one that nobody ended. An outcome is *unknown* when the caller's context ended before its answer came: both
 must be possible afterwards. A *stale write* is one that the ledger refused for its fence: work that went on after
@@ -120,9 +120,9 @@ possible only where Redis loses what it acknowledged.
 | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --- |
 `
 
-func tortureSection(rows []row) string {
+func tortureSection(rows []row, took time.Duration) string {
 	var b strings.Builder
-	b.WriteString(tortureText)
+	fmt.Fprintf(&b, tortureText, took.Round(time.Second))
 	sum := row{fault: fault{name: "**all**"}}
 	for i := range rows {
 		sum.rounds += rows[i].rounds

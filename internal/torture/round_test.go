@@ -341,6 +341,7 @@ func (r *round) check(v *verdict) {
 		checkCounters(records, seen, v)
 		checkHistory(lives, records, maxAttempts, v)
 		checkLocks(lives, r.fault.definite, v)
+		checkUses(lives, v)
 		checkProgress(lives, r.healed, r.ending, v)
 	}
 	v.lostBundles = countLost(r.lostBundles)

@@ -56,6 +56,7 @@ const (
 	failoverTTL     = 10 * time.Second        // longer than a failover takes
 	failoverDown    = 1500 * time.Millisecond // until the sentinel acts: time to read what is to be promoted
 	failoverCut     = 300 * time.Millisecond  // how long a replica is cut off before the primary is killed
+	failoverWait    = time.Second             // the same, if it must acknowledge: longer than that is waited for
 	failoverLoad    = time.Second             // between two failovers, at least
 	failoverWorkers = 16                      // two for each job
 	failoverBound   = 90 * time.Second        // for what must happen after each
@@ -204,7 +205,11 @@ func (f *failovers) failOver(cutOff bool) {
 		if err := primary.Client(t).ClientKillByFilter(ctx, "type", "replica").Err(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(failoverCut)
+		cut := failoverCut
+		if f.replicas > 0 {
+			cut = failoverWait
+		}
+		time.Sleep(cut)
 	}
 	primary.Kill()
 	killed := time.Now()
@@ -372,9 +377,11 @@ func missing(written []doneRecord, has map[string]string) map[doneRecord]string 
 
 // askAgain has somebody come who asks for what was forgotten.
 func (f *failovers) askAgain(ctx context.Context, forgotten map[doneRecord]string) {
+	var all sync.WaitGroup
 	for d := range forgotten {
-		f.do(ctx, f.worker, d.key)
+		all.Go(func() { f.do(ctx, f.worker, d.key) })
 	}
+	all.Wait()
 }
 
 // match notes which dones were forgotten, and counts those that a worker was told of,

@@ -58,6 +58,54 @@ func checkLoss(lives []*life, all map[string][]tenure, v *verdict) {
 	}
 }
 
+// checkUses finds work on one resource that went on at the same time in two places,
+// each with a lease that its process had no reason to think lost (G1): also where
+// nobody sees what Redis executes. Work of which its process was stopped for a moment
+// is left out.
+func checkUses(lives []*life, v *verdict) {
+	type use struct {
+		span
+		process int
+		fence   int64
+	}
+	byKey := map[string][]use{}
+	for _, l := range lives {
+		ends := map[int64]int64{} // fence → when its holder began to end it
+		for fence, at := range l.lost {
+			ends[fence] = at
+		}
+		for _, o := range l.operations {
+			if o.Op != "settle" && o.Op != "release" || o.Loose {
+				continue
+			}
+			if at, known := ends[o.Fence]; !known || o.At < at {
+				ends[o.Fence] = o.At
+			}
+		}
+		for _, o := range l.operations {
+			end, ended := ends[o.answer.Fence]
+			if s := (span{o.returned, end}); o.waits() && o.answer.Result == granted && ended && l.stopped(s.from) == s.from && !l.gapIn(s) {
+				byKey[o.Key] = append(byKey[o.Key], use{s, l.process, o.answer.Fence})
+			}
+		}
+	}
+	for key, uses := range byKey {
+		slices.SortFunc(uses, func(a, b use) int { return cmp.Compare(a.from, b.from) })
+		for i := 1; i < len(uses); i++ {
+			a, b := uses[i-1], uses[i]
+			v.checked("G1", 1)
+			if b.from+(promptness+v.stall).Microseconds() < a.to {
+				v.violate("uses G1", b.from, "%q: process %d worked with fence %d, and process %d for %v more with fence %d", key, b.process, b.fence, a.process, micros(a.to-b.from), a.fence)
+			}
+		}
+	}
+}
+
+// gapIn tells whether the process did not run for a moment of that time.
+func (l *life) gapIn(s span) bool {
+	return slices.ContainsFunc(l.gaps, func(g span) bool { return g.from < s.to && s.from < g.to })
+}
+
 func tenureOf(ts []tenure, fence int64) *tenure {
 	for i := range ts {
 		if ts[i].fence == fence {

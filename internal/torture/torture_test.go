@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 const (
 	shortest = 3 * time.Second
 	longest  = 10 * time.Second
-	around   = 3 * time.Second // what a round takes beside
+	around   = 4 * time.Second // what a round takes beside
 )
 
 func TestTorture(t *testing.T) {
@@ -51,12 +51,14 @@ func TestTorture(t *testing.T) {
 	fmt.Printf("torture: seed %d, %d faults, %v\n", seed(), len(chosen), *durationFlag)
 	keep := keepIn(seed())
 	var rows []row
+	began := time.Now()
 	for n, f := range chosen {
 		t.Run(f.name, func(t *testing.T) {
 			share := *durationFlag / time.Duration(len(chosen))
-			load := min(max(share-around, shortest), longest)
+			rounds := 1 + int(share/(longest+around))
+			load := min(max(share/time.Duration(rounds)-around, shortest), longest)
 			r := row{fault: f}
-			for began := time.Now(); r.rounds == 0 || time.Since(began)+load+around <= share; r.rounds++ {
+			for ; r.rounds < rounds; r.rounds++ {
 				one := seed() + uint64(n)*1_000_000 + uint64(r.rounds)*1000
 				t.Run(fmt.Sprintf("seed %d", one), func(t *testing.T) {
 					dir := filepath.Join(keep, fmt.Sprintf("%s-%d", strings.ReplaceAll(f.name, " ", "-"), one))
@@ -70,23 +72,27 @@ func TestTorture(t *testing.T) {
 					r.verdict.add(v)
 				})
 			}
-			if f.stale && r.rounds > 2 && r.verdict.stale == 0 {
+			if r.verdict.operations == 0 && !t.Failed() {
+				t.Skip("no round could be run: see there why")
+			}
+			long := time.Duration(rounds)*load > longest // enough for all that is asked of a fault
+			if f.stale && long && r.verdict.stale == 0 {
 				t.Error("the ledger had no stale write to refuse: this fault does not do what it is there for")
 			}
 			for _, word := range f.says {
-				if r.rounds > 2 && !r.verdict.said[word] {
+				if long && !r.verdict.said[word] {
 					t.Errorf("no error said %s: this fault does not do what it is there for", word)
 				}
 			}
 			for _, p := range []string{"G3", "G5"} {
-				if r.verdict.judged[p] == 0 && !(p == "G5" && f.kind != "server" && r.rounds < 3) {
+				if r.verdict.judged[p] == 0 && (long || p == "G3") {
 					t.Errorf("%s could not have been found broken", p)
 				}
 			}
 			rows = append(rows, r)
 		})
 	}
-	publish(t, &report.torture, tortureSection(rows))
+	publish(t, &report.torture, tortureSection(rows, time.Since(began)))
 	_ = os.Remove(keep) // if nothing is in it
 }
 
