@@ -20,16 +20,12 @@ func seedAll(t *testing.T, seed uint64) {
 	reseed(seed)
 }
 
-// enough is how much garbage there may be.
-const enough = 200 << 20
+// tidyEvery is after how many ticks garbage is collected.
+const tidyEvery = 40
 
 // tidy collects garbage, where that is not done at any time but when nobody runs.
-func tidy() {
-	if !strict {
-		return
-	}
-	var m runtime.MemStats
-	if runtime.ReadMemStats(&m); m.HeapAlloc > enough {
+func (w *world) tidy() {
+	if w.ticks++; strict && w.ticks%tidyEvery == 0 {
 		runtime.GC()
 	}
 }

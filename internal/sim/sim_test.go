@@ -75,18 +75,32 @@ func TestStrictSimulation(t *testing.T) {
 		seeds(), *lengthFlag, *workersFlag, total, took.Round(time.Second), total.Seconds()/took.Seconds(), failed, len(outputs))
 }
 
-// A seed does the same again, to the last byte that its server was sent.
+// A seed does the same again, to the last byte that its server was sent, whatever
+// its process has simulated before.
 func TestSeedsAreRepeatable(t *testing.T) {
 	if !*strictFlag {
 		t.Skip("see make sim")
 	}
+	const n = 12
 	binary := variant.Build(t, strictly...)
-	parts := []part{{seed: *seedFlag, seeds: 8, length: time.Minute}}
-	first, _ := simulateStrictly(t, binary, *workersFlag, parts...)
-	for range 3 {
-		again, _ := simulateStrictly(t, binary, *workersFlag, parts...)
-		if a, b := tracesIn(first[0]), tracesIn(again[0]); len(a) != 8 || !slices.Equal(a, b) {
-			t.Errorf("first %q,\nthen %q", a, b)
+	together, _ := simulateStrictly(t, binary, *workersFlag, part{*seedFlag, n, time.Minute})
+	want := tracesIn(together[0])
+	if len(want) != n {
+		t.Fatalf("%d seeds:\n%s", len(want), together[0])
+	}
+	var alone []part
+	for i := range n {
+		alone = append(alone, part{*seedFlag + uint64(i), 1, time.Minute})
+	}
+	outputs, _ := simulateStrictly(t, binary, *workersFlag, alone...)
+	for i, out := range outputs {
+		if got := tracesIn(out); len(got) != 1 || got[0] != want[i] {
+			t.Errorf("seed %d: %q, and among others %q", alone[i].seed, got, want[i])
 		}
 	}
+	again, _ := simulateStrictly(t, binary, *workersFlag, part{*seedFlag, n, time.Minute})
+	if got := tracesIn(again[0]); !slices.Equal(got, want) {
+		t.Errorf("first %q,\nthen %q", want, got)
+	}
+	t.Logf("%d seeds, three times each: %q", n, want)
 }

@@ -25,9 +25,13 @@ var strictly = []variant.Edit{
 
 var reseeded bool
 var reseedState [2]uint64
+var reseedMaps uint64 // for all maps: how many were made depends on what is cached
 
 //go:linkname reseed
-func reseed(seed uint64) { reseeded, reseedState = true, [2]uint64{seed, seed} }
+func reseed(seed uint64) {
+	reseeded, reseedState = true, [2]uint64{seed, seed}
+	reseedMaps = redraw(0)
+}
 
 //go:nosplit
 func redraw(n int) uint64 {
@@ -46,6 +50,8 @@ func schedrand() uint32 {
 `},
 	{File: "GOROOT/src/runtime/rand.go", Old: "\tmp := getg().m\n\tc := &mp.chacha8\n",
 		New: "\tif reseeded {\n\t\treturn redraw(0)\n\t}\n\tmp := getg().m\n\tc := &mp.chacha8\n"},
+	{File: "GOROOT/src/runtime/rand.go", Old: "func rand32() uint32 {\n", New: "func rand32() uint32 {\n\tif reseeded {\n\t\treturn uint32(reseedMaps)\n\t}\n"},
+	{File: "GOROOT/src/runtime/rand.go", Old: "func maps_rand() uint64 {\n", New: "func maps_rand() uint64 {\n\tif reseeded {\n\t\treturn reseedMaps\n\t}\n"},
 	{File: "GOROOT/src/runtime/select.go", Old: "j := cheaprandn(uint32(norder + 1))", New: "j := uint32(uint64(schedrand()) * uint64(norder+1) >> 32)"},
 	{File: "GOROOT/src/runtime/time.go", Old: "t.rand = cheaprand()", New: "t.rand = schedrand()"},
 	{File: "GOROOT/src/runtime/rand.go", Old: "for i, c := range startupRand {\n\t\t\tseed[i%len(seed)] ^= c", New: "for i := range startupRand {\n\t\t\tseed[i%len(seed)] ^= byte(i + 1)"},

@@ -43,6 +43,7 @@ type world struct {
 	calmSince time.Time
 
 	attempts, watched int
+	ticks             int
 	longest           time.Duration // that a lock stood free, of those watched
 	outcomes          map[worker.Outcome]int
 	befell            map[string]int
@@ -161,7 +162,7 @@ const tickTime = 50 * time.Millisecond
 func (w *world) tick() {
 	time.Sleep(tickTime)
 	synctest.Wait()
-	tidy()
+	w.tidy()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.idle()
