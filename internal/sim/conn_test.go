@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,6 +27,9 @@ type conn struct {
 	failure error         // why nothing can be read or written any more
 	closed  bool          // by the client
 
+	used bool     // something was sent beside the greeting
+	held [][]byte // packets of a process that is paused
+
 	up, down time.Time // when the last packet arrives, which none overtakes
 	mute     bool      // what the server answers is lost, and then the connection
 
@@ -39,16 +43,19 @@ type conn struct {
 
 func (w *world) dial(ctx context.Context, p *process) (net.Conn, error) {
 	refused := func(err error) error { return &net.OpError{Op: "dial", Net: "sim", Err: err} }
-	p.running()
+	p.runningOr(ctx)
 	w.mu.Lock()
 	delay := w.weather.delay(w.rng)
 	w.mu.Unlock()
 	if err := sleep(ctx, delay); err != nil {
 		return nil, refused(err)
 	}
-	p.running()
+	p.runningOr(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if ctx.Err() != nil {
+		return nil, refused(ctx.Err())
+	}
 	if p.dead || w.server.life == nil || w.chance(w.weather.refuse) {
 		return nil, refused(syscall.ECONNREFUSED)
 	}
@@ -72,16 +79,23 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // Read waits until something has arrived. A process that is paused does not come
-// back from it.
+// back from it, but with the answer to its greeting.
 func (c *conn) Read(b []byte) (int, error) {
 	for {
-		c.p.running()
+		c.w.mu.Lock()
+		used := c.used
+		c.w.mu.Unlock()
+		if used {
+			c.p.running()
+		}
 		c.w.mu.Lock()
 		n, err := c.take(b)
 		changed, by := c.changed, c.readBy
 		c.w.mu.Unlock()
 		if n > 0 || err != nil {
-			c.p.running()
+			if used {
+				c.p.running()
+			}
 			return n, err
 		}
 		if by.IsZero() {
@@ -115,9 +129,10 @@ func (c *conn) take(b []byte) (int, error) {
 	return 0, nil
 }
 
-// Write sends a packet. A process that is paused sends it when it runs again.
+// Write sends a packet, and never waits: what a process writes that is paused is sent
+// when it runs again. A greeting (HELLO) is answered at once: the client holds a
+// mutex meanwhile, and while another goroutine waits for that, no time would pass.
 func (c *conn) Write(b []byte) (int, error) {
-	c.p.running()
 	w := c.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -128,11 +143,33 @@ func (c *conn) Write(b []byte) (int, error) {
 	if err != nil {
 		return 0, &net.OpError{Op: "write", Net: "sim", Err: err}
 	}
+	data := append([]byte(nil), b...)
+	switch {
+	case !c.used && isGreeting(data):
+		w.server.receive(c, data)
+	case c.p.paused != nil:
+		c.used = true
+		c.held = append(c.held, data)
+	default:
+		c.used = true
+		c.send(data)
+	}
+	return len(b), nil
+}
+
+func isGreeting(data []byte) bool {
+	args, rest := parse(data)
+	return len(args) > 0 && strings.EqualFold(args[0], "hello") && len(rest) == 0
+}
+
+// send sends a packet now. The world's lock is held.
+func (c *conn) send(data []byte) {
+	w := c.w
 	switch {
 	case w.chance(w.weather.cutBefore):
 		w.count("connections cut")
 		w.after(w.weather.delay(w.rng), func() { c.fail(syscall.ECONNRESET) })
-		return len(b), nil
+		return
 	case w.chance(w.weather.cutAfter):
 		w.count("replies lost")
 		c.mute = true
@@ -142,10 +179,8 @@ func (c *conn) Write(b []byte) (int, error) {
 		w.count("requests late")
 		delay += w.span(w.weather.latest)
 	}
-	data := append([]byte(nil), b...)
 	c.up = later(c.up, delay)
 	w.after(time.Until(c.up), func() { w.server.receive(c, data) })
-	return len(b), nil
 }
 
 // later is when a packet arrives that takes so long, behind the one before it.
@@ -159,6 +194,10 @@ func later(last time.Time, delay time.Duration) time.Time {
 // deliver sends what the server answers. The world's lock is held.
 func (c *conn) deliver(data []byte) {
 	w := c.w
+	if !c.used {
+		c.arrive(data)
+		return
+	}
 	if c.mute {
 		w.after(w.weather.delay(w.rng), func() { c.fail(syscall.ECONNRESET) })
 		return

@@ -88,6 +88,22 @@ func (p *process) running() {
 	}
 }
 
+// runningOr also returns when ctx ends.
+func (p *process) runningOr(ctx context.Context) {
+	for ctx.Err() == nil {
+		p.w.mu.Lock()
+		paused := p.paused
+		p.w.mu.Unlock()
+		if paused == nil {
+			return
+		}
+		select {
+		case <-paused:
+		case <-ctx.Done():
+		}
+	}
+}
+
 // pause stops the process at its next read or write, for so long.
 func (p *process) pause(d time.Duration) {
 	w := p.w
@@ -106,7 +122,18 @@ func (p *process) resume() {
 	if p.paused != nil {
 		close(p.paused)
 		p.paused, p.wokenAt = nil, time.Now()
+		for _, c := range p.connections() {
+			for _, data := range c.held {
+				c.send(data)
+			}
+			c.held = nil
+		}
 	}
+}
+
+// connections returns those that are open, the oldest first. The world's lock is held.
+func (p *process) connections() []*conn {
+	return slices.SortedFunc(maps.Keys(p.conns), func(a, b *conn) int { return a.id - b.id })
 }
 
 // crash kills the process: its connections die, and nothing more is sent. What is
@@ -120,9 +147,11 @@ func (p *process) crash() {
 	}
 	w.count("crashes")
 	p.dead = true
+	for _, c := range p.connections() {
+		c.held = nil
+	}
 	p.resume()
-	conns := slices.SortedFunc(maps.Keys(p.conns), func(a, b *conn) int { return a.id - b.id })
-	for _, c := range conns {
+	for _, c := range p.connections() {
 		c.failure = errCrashed
 		c.look()
 		c.up = later(c.up, w.weather.delay(w.rng))

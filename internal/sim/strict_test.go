@@ -2,11 +2,10 @@ package sim
 
 import (
 	"bytes"
-	"cmp"
-	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,13 +24,9 @@ var strictly = []variant.Edit{
 
 var reseeded bool
 var reseedState [2]uint64
-var reseedMaps uint64 // for all maps: how many were made depends on what is cached
 
 //go:linkname reseed
-func reseed(seed uint64) {
-	reseeded, reseedState = true, [2]uint64{seed, seed}
-	reseedMaps = redraw(0)
-}
+func reseed(seed uint64) { reseeded, reseedState = true, [2]uint64{seed, seed} }
 
 //go:nosplit
 func redraw(n int) uint64 {
@@ -50,8 +45,6 @@ func schedrand() uint32 {
 `},
 	{File: "GOROOT/src/runtime/rand.go", Old: "\tmp := getg().m\n\tc := &mp.chacha8\n",
 		New: "\tif reseeded {\n\t\treturn redraw(0)\n\t}\n\tmp := getg().m\n\tc := &mp.chacha8\n"},
-	{File: "GOROOT/src/runtime/rand.go", Old: "func rand32() uint32 {\n", New: "func rand32() uint32 {\n\tif reseeded {\n\t\treturn uint32(reseedMaps)\n\t}\n"},
-	{File: "GOROOT/src/runtime/rand.go", Old: "func maps_rand() uint64 {\n", New: "func maps_rand() uint64 {\n\tif reseeded {\n\t\treturn reseedMaps\n\t}\n"},
 	{File: "GOROOT/src/runtime/select.go", Old: "j := cheaprandn(uint32(norder + 1))", New: "j := uint32(uint64(schedrand()) * uint64(norder+1) >> 32)"},
 	{File: "GOROOT/src/runtime/time.go", Old: "t.rand = cheaprand()", New: "t.rand = schedrand()"},
 	{File: "GOROOT/src/runtime/rand.go", Old: "for i, c := range startupRand {\n\t\t\tseed[i%len(seed)] ^= c", New: "for i := range startupRand {\n\t\t\tseed[i%len(seed)] ^= byte(i + 1)"},
@@ -62,27 +55,21 @@ func schedrand() uint32 {
 	{File: "internal/sim/reseed_test.go", Old: "func reseed(uint64) {}", New: "//go:linkname reseed runtime.reseed\nfunc reseed(uint64)"},
 }
 
-// A part is what one process of the strict build is to simulate.
-type part struct {
-	seed   uint64
-	seeds  int
-	length time.Duration
-}
-
-// simulateStrictly runs parts in the strict build, one on each processor, and
-// returns what each printed, and how many of them found something.
-func simulateStrictly(t *testing.T, binary string, workers int, parts ...part) (outputs []string, failed int) {
+// simulateStrictly simulates seeds in the strict build, each in a process of its
+// own, since what an earlier one has left in caches would show; as many at a time
+// as there are processors. It returns what each printed, and how many failed.
+func simulateStrictly(t *testing.T, binary string, length time.Duration, seeds ...uint64) (outputs []string, failed int) {
 	t.Helper()
-	outputs = make([]string, len(parts))
-	free := make(chan struct{}, max(1, runtime.NumCPU()))
+	outputs = make([]string, len(seeds))
+	free := make(chan struct{}, runtime.NumCPU())
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for i, p := range parts {
+	for i, seed := range seeds {
+		free <- struct{}{}
 		wg.Go(func() {
-			free <- struct{}{}
 			defer func() { <-free }()
 			cmd := exec.Command(binary, "-test.run", "^TestSimulation$", "-test.v", "-test.timeout", "1h",
-				"-first", "-seed", fmt.Sprint(p.seed), "-seeds", fmt.Sprint(p.seeds), "-length", p.length.String(), "-workers", fmt.Sprint(workers))
+				"-seed", strconv.FormatUint(seed, 10), "-seeds", "1", "-length", length.String(), "-workers", strconv.Itoa(*workersFlag))
 			if *logFlag {
 				cmd.Args = append(cmd.Args, "-log")
 			}
@@ -100,24 +87,19 @@ func simulateStrictly(t *testing.T, binary string, workers int, parts ...part) (
 	return outputs, failed
 }
 
-// tracesIn returns the seeds of an output, each with the sum of all that its
-// server was sent and has answered, and with how many violations it had.
-func tracesIn(output string) []string {
-	var traces []string
-	for line := range strings.Lines(output) {
-		if _, trace, ok := strings.Cut(line, "trace "); ok {
-			traces = append(traces, strings.TrimSpace(trace))
-		}
-	}
-	return traces
+// traceIn returns the sum of all that the server was sent and has answered, and how
+// many violations there were.
+func traceIn(output string) string {
+	_, trace, _ := strings.Cut(output, "trace ")
+	trace, _, _ = strings.Cut(trace, "\n")
+	return trace
 }
 
-// split shares seeds among processes.
-func split(seed uint64, seeds int, length time.Duration) []part {
-	size := cmp.Or(min(10, seeds/runtime.NumCPU()), 1)
-	var parts []part
-	for n := 0; n < seeds; n += size {
-		parts = append(parts, part{seed + uint64(n), min(size, seeds-n), length})
+// seedsFrom are the seeds that are to be simulated.
+func seedsFrom(first uint64, n int) []uint64 {
+	seeds := make([]uint64, n)
+	for i := range seeds {
+		seeds[i] = first + uint64(i)
 	}
-	return parts
+	return seeds
 }

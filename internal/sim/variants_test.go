@@ -71,44 +71,41 @@ func TestBrokenVariants(t *testing.T) {
 	if !*strictFlag {
 		t.Skip("see make sim")
 	}
-	const seeds = 40
+	const (
+		most   = 60 // seeds
+		length = 30 * time.Second
+	)
 	for _, b := range brokens {
 		t.Run(b.name+", "+b.check, func(t *testing.T) {
 			binary := variant.Build(t, append(slices.Clone(strictly), b.edits...)...)
-			parts := split(1, seeds, 30*time.Second)
-			outputs, _ := simulateStrictly(t, binary, *workersFlag, parts...)
-			seed, found := b.first(outputs)
-			if seed == 0 {
-				t.Fatalf("not noticed in %d seeds", seeds)
+			for from := uint64(1); from <= most; from += 4 {
+				seeds := seedsFrom(from, 4)
+				outputs, _ := simulateStrictly(t, binary, length, seeds...)
+				for i, seed := range seeds {
+					found := b.noticed(outputs[i])
+					if len(found) == 0 {
+						continue
+					}
+					again, _ := simulateStrictly(t, binary, length, seed)
+					if traceIn(again[0]) != traceIn(outputs[i]) || !slices.Equal(b.noticed(again[0]), found) {
+						t.Errorf("seed %d again:\n%s\nfirst it was\n%s", seed, again[0], outputs[i])
+					}
+					t.Logf("seed %d, twice: %d violations, the first of which is\n%s", seed, len(found), found[0])
+					return
+				}
 			}
-			again, _ := simulateStrictly(t, binary, *workersFlag, part{seed, 1, 30 * time.Second})
-			if s, f := b.first(again); s != seed || !slices.Equal(f, found) {
-				t.Errorf("seed %d again: seed %d\n%s\nfirst it was\n%s", seed, s, strings.Join(f, "\n"), strings.Join(found, "\n"))
-			}
-			t.Logf("seed %d, twice: %d violations, the first of which is\n%s", seed, len(found), found[0])
+			t.Fatalf("not noticed in %d seeds", most)
 		})
 	}
 }
 
-// first returns the first seed in which the check noticed something, and what.
-func (b broken) first(outputs []string) (seed uint64, found []string) {
-	for _, out := range outputs {
-		for line := range strings.Lines(out) {
-			line = strings.TrimSpace(line)
-			if rest, ok := strings.CutPrefix(line, "seed "); ok && strings.Contains(rest, ": {") {
-				if found != nil {
-					return seed, found
-				}
-				digits, _, _ := strings.Cut(rest, ":")
-				seed = uint64(number(digits))
-			}
-			if at, text, ok := strings.Cut(line, ": "); ok && !strings.Contains(at, " ") && strings.HasPrefix(text, b.check) {
-				found = append(found, line)
-			}
-		}
-		if found != nil {
-			return seed, found
+// noticed returns the violations that the check has found.
+func (b broken) noticed(output string) (found []string) {
+	for line := range strings.Lines(output) {
+		line = strings.TrimSpace(line)
+		if at, text, ok := strings.Cut(line, ": "); ok && !strings.Contains(at, " ") && strings.HasPrefix(text, b.check) {
+			found = append(found, line)
 		}
 	}
-	return 0, nil
+	return found
 }
