@@ -50,10 +50,10 @@ var troubles = map[string]trouble{
 	"snapshots fail": {"MISCONF", lock.ErrUnavailable, nil, func(t *testing.T, _ *redistest.Server, admin *redis.Client, _ [6]string) func() {
 		ctx := bounded(t)
 		dir := must[map[string]string](t)(admin.ConfigGet(ctx, "dir").Result())["dir"]
-		inTheWay := filepath.Join(dir, "dump.rdb", "x")
-		if err := os.MkdirAll(inTheWay, 0o700); err != nil {
-			t.Skipf("the server's folder is elsewhere: %v", err)
+		if _, err := os.Stat(dir); err != nil || os.Getenv("REDISTEST") == "docker" {
+			t.Skip("needs a server whose folder is on this machine")
 		}
+		wantErr(t, os.MkdirAll(filepath.Join(dir, "dump.rdb", "x"), 0o700), nil)
 		wantErr(t, admin.ConfigSet(ctx, "save", "3600 1").Err(), nil)
 		wantErr(t, admin.BgSave(ctx).Err(), nil)
 		eventually(t, "a snapshot that fails", func() bool {

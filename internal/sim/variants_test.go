@@ -35,6 +35,9 @@ var brokens = []broken{
 	{"done is forgotten", "outcome", []variant.Edit{
 		{File: "lock/settle.lua", Old: "j.state = 'd'\n", New: "j.state = 'f'\n"},
 	}},
+	{"a run that is done is granted again", "G4", []variant.Edit{
+		{File: "lock/claim.lua", Old: "j.state == 'd' and 'done' or", New: "false and 'done' or"},
+	}},
 	{"records are forgotten too soon", "retention", []variant.Edit{
 		{File: "lock/record.lua", Old: "num(from + math.max(tonumber(j.retention), lease, delay or 0) + lease)", New: "num(from + lease)"},
 	}},
