@@ -68,6 +68,13 @@ var brokens = []broken{
 	}},
 }
 
+// A variant whose lines are gone would no longer break anything.
+func TestVariantsStand(t *testing.T) {
+	for _, b := range brokens {
+		variant.Apply(t, b.edits...)
+	}
+}
+
 // A check that cannot fail proves nothing: each must notice what is broken, and
 // again when the seed is repeated, in the same moments.
 func TestBrokenVariants(t *testing.T) {

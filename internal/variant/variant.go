@@ -17,11 +17,10 @@ type Edit struct {
 	Old, New string
 }
 
-// Build builds the test of the package in whose folder it is called, from the edited files, and returns the binary. The
-// test fails if a text does not stand where it should: the variant must follow the code.
-func Build(t testing.TB, edits ...Edit) string {
+// Apply returns the edited files with their new texts, by path. The test fails if a text does not stand where it should: the
+// variant must follow the code.
+func Apply(t testing.TB, edits ...Edit) map[string]string {
 	t.Helper()
-	dir := t.TempDir()
 	texts := map[string]string{}
 	for _, e := range edits {
 		path := locate(t, e.File)
@@ -32,13 +31,20 @@ func Build(t testing.TB, edits ...Edit) string {
 			}
 			texts[path] = string(text)
 		}
-		if strings.Count(texts[path], e.Old) != 1 {
-			t.Fatalf("%s: %q does not stand there once: the variant must follow the code", e.File, e.Old)
+		if n := strings.Count(texts[path], e.Old); n != 1 {
+			t.Fatalf("%s: %q stands there %d times, not once: the variant must follow the code", e.File, e.Old, n)
 		}
 		texts[path] = strings.Replace(texts[path], e.Old, e.New, 1)
 	}
+	return texts
+}
+
+// Build builds the test of the package in whose folder it is called, from the edited files, and returns the binary.
+func Build(t testing.TB, edits ...Edit) string {
+	t.Helper()
+	dir := t.TempDir()
 	replace := map[string]string{}
-	for path, text := range texts {
+	for path, text := range Apply(t, edits...) {
 		file, err := os.CreateTemp(dir, "*-"+filepath.Base(path))
 		if err != nil {
 			t.Fatal(err)
