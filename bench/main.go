@@ -10,6 +10,7 @@
 //	go run . -scenario 1,3 -contender ours,redsync -rounds 3
 //	go run . -json results.json -markdown page.md -svg picture.svg
 //	go run . -from results.json -markdown page.md   # measures nothing
+//	go run . -from results.json -scenario 11 -json results.json   # measures one scenario again
 //
 // The servers listen on free ports of loopback, keep nothing, and end with the program. A missed target is told and is no
 // error. The exit status is 1 if something happened that must never happen, however slow the machine is: a lost lease, a
@@ -37,6 +38,7 @@
 //	targets   list: scenario, what, must (as text), is (a number), met
 //	broken    list of texts: what must never be; absent if empty
 //	failed    list of texts: rounds that another contender did not finish; absent if empty
+//	later     list: date, scenarios; which were measured again in a later run, under the same conditions; absent if none was
 package main
 
 import (
@@ -65,7 +67,7 @@ func main() {
 	flag.Func("contender", "comma-separated names of contenders; default all", list(&o.contenders))
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each contender is measured")
 	flag.BoolVar(&o.quick, "quick", false, "one short round of everything: shows that it works, measures nothing")
-	flag.StringVar(&o.from, "from", "", "measure nothing: take the results from this file, which -json has written")
+	flag.StringVar(&o.from, "from", "", "take the results from this file, which -json has written, and measure only what -scenario names")
 	flag.StringVar(&o.json, "json", "", "write the results to this file too")
 	flag.StringVar(&o.markdown, "markdown", "", "write the page with all tables to this file")
 	flag.StringVar(&o.svg, "svg", "", "write the picture of cost against size to this file, .svg or .png")
@@ -135,18 +137,25 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	if o.from != "" {
+	if o.from != "" && len(o.scenarios) == 0 {
 		return nil // whoever measured has been told
 	}
 	return r.broken()
 }
 
 func (o options) results(ctx context.Context) (*report, error) {
-	if o.from != "" {
-		return readReport(o.from)
-	}
 	r := newReport(o)
-	return r, fill(ctx, o, r)
+	if o.from == "" {
+		return r, fill(ctx, o, r)
+	}
+	earlier, err := readReport(o.from)
+	if err != nil || len(o.scenarios) == 0 {
+		return earlier, err
+	}
+	if err := fill(ctx, o, r); err != nil {
+		return nil, err
+	}
+	return earlier, earlier.replace(r, o.scenarios)
 }
 
 // fill starts the servers and measures.

@@ -27,6 +27,13 @@ type report struct {
 	Targets  []target   `json:"targets"`
 	Broken   []string   `json:"broken,omitempty"` // what must never be, however fast
 	Failed   []string   `json:"failed,omitempty"` // rounds that another contender did not finish; they are missing above
+	Later    []later    `json:"later,omitempty"`  // what was measured again
+}
+
+// A later run has replaced the results of some scenarios.
+type later struct {
+	Date      time.Time `json:"date"`
+	Scenarios []string  `json:"scenarios"`
 }
 
 // A machine is what servers and clients ran on.
@@ -195,6 +202,31 @@ func (r *report) broken() error {
 		return nil
 	}
 	return errors.New(strings.Join(r.Broken, "\n"))
+}
+
+// replace takes over what a later run has measured of these scenarios; what the page says of the run must hold for both.
+func (r *report) replace(by *report, ids []string) error {
+	if r.Machine != by.Machine || r.Go != by.Go || r.Redis != by.Redis || r.Rounds != by.Rounds || r.Quick != by.Quick ||
+		!slices.Equal(r.Modules, by.Modules) {
+		return errors.New("measured on another machine, with other versions or another number of rounds than -from")
+	}
+	again := func(id string) bool { return slices.Contains(ids, id) }
+	gone := func(line string) bool { // as breaksf and failsf write it
+		return slices.ContainsFunc(ids, func(id string) bool { return strings.HasPrefix(line, "scenario "+id+": ") })
+	}
+	r.Measures = append(slices.DeleteFunc(r.Measures, func(m *measure) bool { return again(m.Scenario) }), by.Measures...)
+	r.Targets = append(slices.DeleteFunc(r.Targets, func(t target) bool { return again(t.Scenario) }), by.Targets...)
+	r.Broken = append(slices.DeleteFunc(r.Broken, gone), by.Broken...)
+	r.Failed = append(slices.DeleteFunc(r.Failed, gone), by.Failed...)
+	for i := range r.Later {
+		r.Later[i].Scenarios = slices.DeleteFunc(r.Later[i].Scenarios, again)
+	}
+	r.Later = slices.DeleteFunc(r.Later, func(l later) bool { return len(l.Scenarios) == 0 })
+	r.Later = append(r.Later, later{by.Date, ids})
+	place := func(id string) int { return slices.IndexFunc(scenarios, func(s scenario) bool { return s.id == id }) }
+	slices.SortStableFunc(r.Measures, func(a, b *measure) int { return place(a.Scenario) - place(b.Scenario) })
+	slices.SortStableFunc(r.Targets, func(a, b target) int { return place(a.Scenario) - place(b.Scenario) })
+	return nil
 }
 
 // ordered returns the measures as they were taken, those of one size and metric together, in the order of the libraries.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -121,6 +122,52 @@ func TestJSONKeepsItsForm(t *testing.T) {
 	}
 	if again.median("1", "10", "m", "ours") != 2.5 || len(again.Targets) != 1 {
 		t.Errorf("what was written is not what is read: %+v", again)
+	}
+}
+
+func TestScenariosAreMeasuredAgain(t *testing.T) {
+	t.Parallel()
+	first := func() *report {
+		r := &report{Rounds: 2, Go: "go1"}
+		for _, id := range []string{"2", "3", "11"} {
+			r.add(id, "", "m", "", nameOurs, 1)
+			r.atMost(id, "w", 2, 1)
+			r.breaksf(id, "b")
+			r.failsf(id, "f")
+		}
+		r.Later = []later{{time.Unix(1, 0).UTC(), []string{"3", "2"}}}
+		return r
+	}
+	again := &report{Rounds: 2, Go: "go1", Date: time.Unix(2, 0).UTC()}
+	again.add("3", "", "m", "", nameOurs, 5)
+	again.add("3", "", "n", "", nameOurs, 6)
+	again.atMost("3", "w", 2, 5)
+
+	r := first()
+	if err := r.replace(again, []string{"3"}); err != nil {
+		t.Fatal(err)
+	}
+	var measured, targets []string
+	for _, m := range r.Measures {
+		measured = append(measured, fmt.Sprint(m.Scenario, m.Metric, m.Median))
+	}
+	for _, s := range r.Targets {
+		targets = append(targets, fmt.Sprint(s.Scenario, s.Met))
+	}
+	got := fmt.Sprint(measured, targets, r.Broken, r.Failed, r.Later)
+	want := "[2m1 3m5 3n6 11m1] [2true 3false 11true] [scenario 2: b scenario 11: b] [scenario 2: f scenario 11: f] " +
+		"[{1970-01-01 00:00:01 +0000 UTC [2]} {1970-01-01 00:00:02 +0000 UTC [3]}]"
+	if got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	page, err := r.markdown()
+	if err != nil || !strings.Contains(page, "| measured again | 1970-01-01, in another run on the same machine: scenario 3 |") {
+		t.Errorf("the page does not say so: %v", err)
+	}
+
+	again.Go = "go2"
+	if err := first().replace(again, []string{"3"}); err == nil {
+		t.Error("what another Go has measured was taken over")
 	}
 }
 
