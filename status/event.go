@@ -43,7 +43,7 @@ func (e Event) String() string {
 }
 
 // MarshalLogObject makes Event a [zapcore.ObjectMarshaler], for [zap.Inline] and [zap.Object]. The fields are event (the
-// kind), key, run, worker, attempt, expected, max, dropped and error; all but event are left out where they are zero. Time,
+// kind), key, run, owner (the Worker), attempt, expected, max, dropped and error; all but event are left out where they are zero. Time,
 // level and message are left to the log entry. It always returns nil.
 func (e Event) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	enc.AddString("event", string(e.Kind))
@@ -59,7 +59,7 @@ func (e Event) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	}
 	addString("key", e.Key)
 	addString("run", e.Run)
-	addString("worker", e.Worker)
+	addString("owner", e.Worker)
 	addInt("attempt", e.Attempt)
 	addInt("expected", e.Expected)
 	addInt("max", e.Max)

@@ -111,7 +111,7 @@ func TestEventAsLogFields(t *testing.T) {
 				Attempt: 3, Expected: 2, Max: 5, Dropped: 7, Err: errors.New("disk full"),
 			},
 			map[string]any{
-				"event": "overtaken", "key": "nightly", "run": "2026-11-22", "worker": "host-1",
+				"event": "overtaken", "key": "nightly", "run": "2026-11-22", "owner": "host-1",
 				"attempt": 3, "expected": 2, "max": 5, "dropped": 7, "error": "disk full",
 			},
 		},

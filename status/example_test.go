@@ -35,7 +35,7 @@ func ExampleEvent_MarshalLogObject() {
 		Attempt: 1, Max: 5, Err: errors.New("disk full"),
 	})
 	// Output:
-	// {"level":"info","msg":"Work was not completed, trying to reacquire lock for attempt #1","event":"not-completed","key":"nightly","run":"2026-11-22","worker":"host-1","attempt":1,"max":5,"error":"disk full"}
+	// {"level":"info","msg":"Work was not completed, trying to reacquire lock for attempt #1","event":"not-completed","key":"nightly","run":"2026-11-22","owner":"host-1","attempt":1,"max":5,"error":"disk full"}
 }
 
 // A level is a flag; the value that it has before is the default.

@@ -123,6 +123,72 @@ func ExampleWorker_Acquire() {
 	// afterwards, done: true
 }
 
+// A grant that is not Done has failed, and another attempt follows, or was given back, and does not count.
+func ExampleGrant() {
+	locker, stop := exampleLocker()
+	defer stop()
+	imports, err := worker.New(locker, worker.Config{RetryDelay: worker.HandOver})
+	if err != nil {
+		panic(err)
+	}
+	ctx := context.Background()
+	ends := []func(*worker.Grant) error{
+		func(g *worker.Grant) error { return g.GiveBack(ctx) },
+		func(g *worker.Grant) error { return g.Fail(ctx, errors.New("no disk space")) },
+		func(g *worker.Grant) error { return g.Done(ctx) },
+	}
+	for _, end := range ends {
+		grant, err := imports.Acquire(ctx, worker.Job{Key: "import"})
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println("attempt", grant.Attempt().Number)
+		if err := end(grant); err != nil {
+			panic(err)
+		}
+	}
+	// Output:
+	// attempt 1
+	// attempt 1
+	// attempt 2
+}
+
+// What has become of a job, and how it is begun anew.
+func ExampleWorker_Reset() {
+	locker, stop := exampleLocker()
+	defer stop()
+	imports, err := worker.New(locker, worker.Config{MaxAttempts: 1})
+	if err != nil {
+		panic(err)
+	}
+	ctx := context.Background()
+	job := worker.Job{Key: "import", Run: worker.Once("november")}
+	file := errors.New("file is damaged")
+	load := func(context.Context, worker.Attempt) error { return file }
+
+	for range 2 { // the second finds the first one's outcome
+		outcome, err := imports.Run(ctx, job, load)
+		fmt.Println(outcome, err)
+	}
+	info, err := imports.State(ctx, job)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(info.State, "after", info.Attempt, "of", info.Max, "-", info.Cause)
+
+	file = nil // mended
+	if err := imports.Reset(ctx, job); err != nil {
+		panic(err)
+	}
+	outcome, err := imports.Run(ctx, job, load)
+	fmt.Println(outcome, err)
+	// Output:
+	// exhausted worker: job is exhausted: "import" run "november" at attempt #1: file is damaged
+	// exhausted worker: job is exhausted: "import" run "november" at attempt #1: file is damaged
+	// exhausted after 1 of 1 - file is damaged
+	// completed <nil>
+}
+
 // Status events say what a worker does, in the words of redis-locking-worker.
 func ExampleHandlers() {
 	locker, stop := exampleLocker()
@@ -186,13 +252,42 @@ func ExampleBackoff() {
 	// 9s
 }
 
+// Once per period of a quarter of an hour, in which whoever comes first does it.
 func ExampleEvery() {
 	now := time.Date(2026, 11, 22, 10, 37, 0, 0, time.UTC)
-	fmt.Println(worker.Every(15*time.Minute, now).Name)
-	fmt.Println(worker.Daily(now).Name)
-	fmt.Println(worker.Once("v42").Name)
+	run := worker.Every(15*time.Minute, now)
+	fmt.Println(run.Name, "remembered for", run.Retention)
 	// Output:
-	// 2026-11-22T10:30:00Z
+	// 2026-11-22T10:30:00Z remembered for 30m0s
+}
+
+// A day is that of the time's location, so all workers should use the same one.
+func ExampleDaily() {
+	now := time.Date(2026, 11, 22, 23, 30, 0, 0, time.UTC)
+	fmt.Println(worker.Daily(now).Name)
+	fmt.Println(worker.Daily(now.In(time.FixedZone("CET", 3600))).Name)
+	// Output:
 	// 2026-11-22
-	// v42
+	// 2026-11-23
+}
+
+// The migration to each version runs once, ever, also where an older program starts late.
+func ExampleOnce() {
+	locker, stop := exampleLocker()
+	defer stop()
+	migrations, err := worker.New(locker, worker.Config{})
+	if err != nil {
+		panic(err)
+	}
+	for _, version := range []string{"v41", "v42", "v41"} {
+		job := worker.Job{Key: "migrate", Run: worker.Once(version)}
+		outcome, err := migrations.Run(context.Background(), job, func(context.Context, worker.Attempt) error {
+			return nil
+		})
+		fmt.Println(version, outcome, err)
+	}
+	// Output:
+	// v41 completed <nil>
+	// v42 completed <nil>
+	// v41 completed-elsewhere <nil>
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/alicebob/miniredis/v2/server"
+
+	"github.com/lockingworker/lockingworker/internal/memnet"
 )
 
 // A conn is a connection to the server, as its process has it: a stream each way,
@@ -21,14 +22,9 @@ type conn struct {
 	s  *incarnate // fixed: the life of the server that it leads to
 	id int
 
-	arrived []byte        // and not read yet
-	changed chan struct{} // closed when a read is to look again
-	readBy  time.Time     // deadline
-	failure error         // why nothing can be read or written any more
-	closed  bool          // by the client
-
-	used bool     // something was sent beside the greeting
-	held [][]byte // packets of a process that is paused
+	in   *memnet.Inbox // fixed: what has arrived, until it is read
+	used bool          // something was sent beside the greeting
+	held [][]byte      // packets of a process that is paused
 
 	up, down time.Time // when the last packet arrives, which none overtakes
 	mute     bool      // what the server answers is lost, and then the connection
@@ -60,7 +56,7 @@ func (w *world) dial(ctx context.Context, p *process) (net.Conn, error) {
 		return nil, refused(syscall.ECONNREFUSED)
 	}
 	w.dialled++
-	c := &conn{w: w, p: p, s: w.server.life, id: w.dialled, changed: make(chan struct{})}
+	c := &conn{w: w, p: p, s: w.server.life, id: w.dialled, in: memnet.NewInbox()}
 	c.peer, c.reply = newPeer()
 	c.s.conns[c] = struct{}{}
 	p.conns[c] = struct{}{}
@@ -81,52 +77,20 @@ func sleep(ctx context.Context, d time.Duration) error {
 // Read waits until something has arrived. A process that is paused does not come
 // back from it, but with the answer to its greeting.
 func (c *conn) Read(b []byte) (int, error) {
-	for {
-		c.w.mu.Lock()
-		used := c.used
-		c.w.mu.Unlock()
-		if used {
-			c.p.running()
-		}
-		c.w.mu.Lock()
-		n, err := c.take(b)
-		changed, by := c.changed, c.readBy
-		c.w.mu.Unlock()
-		if n > 0 || err != nil {
-			if used {
-				c.p.running()
-			}
-			return n, err
-		}
-		if by.IsZero() {
-			<-changed
-			continue
-		}
-		t := time.NewTimer(time.Until(by))
-		select {
-		case <-changed:
-		case <-t.C:
-		}
-		t.Stop()
+	c.w.mu.Lock()
+	used := c.used
+	c.w.mu.Unlock()
+	if used {
+		c.p.running()
 	}
-}
-
-func (c *conn) take(b []byte) (int, error) {
-	err := c.failure
-	switch {
-	case c.closed:
-		err = net.ErrClosed
-	case len(c.arrived) > 0:
-		n := copy(b, c.arrived)
-		c.arrived = c.arrived[n:]
-		return n, nil
-	case err == nil && !c.readBy.IsZero() && !time.Now().Before(c.readBy):
-		err = os.ErrDeadlineExceeded
+	n, err := c.in.Read(b)
+	if used {
+		c.p.running()
 	}
 	if err != nil {
-		return 0, &net.OpError{Op: "read", Net: "sim", Err: err}
+		err = &net.OpError{Op: "read", Net: "sim", Err: err}
 	}
-	return 0, nil
+	return n, err
 }
 
 // Write sends a packet, and never waits: what a process writes that is paused is sent
@@ -136,11 +100,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	w := c.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	err := c.failure
-	if c.closed {
-		err = net.ErrClosed
-	}
-	if err != nil {
+	if err := c.in.Err(); err != nil {
 		return 0, &net.OpError{Op: "write", Net: "sim", Err: err}
 	}
 	data := append([]byte(nil), b...)
@@ -195,7 +155,7 @@ func later(last time.Time, delay time.Duration) time.Time {
 func (c *conn) deliver(data []byte) {
 	w := c.w
 	if !c.used {
-		c.arrive(data)
+		c.in.Arrive(data)
 		return
 	}
 	if c.mute {
@@ -208,22 +168,12 @@ func (c *conn) deliver(data []byte) {
 		delay += w.span(w.weather.latest)
 	}
 	c.down = later(c.down, delay)
-	w.after(time.Until(c.down), func() { c.arrive(data) })
-}
-
-func (c *conn) arrive(data []byte) {
-	if c.failure == nil && !c.closed {
-		c.arrived = append(c.arrived, data...)
-		c.look()
-	}
+	w.after(time.Until(c.down), func() { c.in.Arrive(data) })
 }
 
 // fail ends the connection for both sides.
 func (c *conn) fail(err error) {
-	if c.failure == nil {
-		c.failure = err
-		c.look()
-	}
+	c.in.Fail(err)
 	c.hangUp()
 }
 
@@ -236,36 +186,23 @@ func (c *conn) hangUp() {
 	}
 }
 
-func (c *conn) look() {
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
 // Close closes the client's side. What it has sent arrives all the same, and then
 // the server learns of it.
 func (c *conn) Close() error {
 	w := c.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if c.closed {
-		return net.ErrClosed
+	if err := c.in.Close(); err != nil {
+		return err
 	}
-	c.closed = true
 	delete(c.p.conns, c)
-	c.look()
 	c.up = later(c.up, w.weather.delay(w.rng))
 	w.after(time.Until(c.up), c.hangUp)
 	return nil
 }
 
 // SetReadDeadline is what bounds Read.
-func (c *conn) SetReadDeadline(t time.Time) error {
-	c.w.mu.Lock()
-	defer c.w.mu.Unlock()
-	c.readBy = t
-	c.look()
-	return nil
-}
+func (c *conn) SetReadDeadline(t time.Time) error { return c.in.SetReadDeadline(t) }
 
 // SetWriteDeadline does nothing: Write never waits but with its process.
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
@@ -274,17 +211,9 @@ func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
 // LocalAddr names no place.
-func (c *conn) LocalAddr() net.Addr { return address{} }
+func (c *conn) LocalAddr() net.Addr { return memnet.Addr{} }
 
 // RemoteAddr names no place.
-func (c *conn) RemoteAddr() net.Addr { return address{} }
-
-type address struct{}
-
-// Network is that of the simulation.
-func (address) Network() string { return "sim" }
-
-// String is the one server's name.
-func (address) String() string { return "server" }
+func (c *conn) RemoteAddr() net.Addr { return memnet.Addr{} }
 
 var errCrashed = errors.New("the process has crashed")

@@ -152,8 +152,7 @@ func (p *process) crash() {
 	}
 	p.resume()
 	for _, c := range p.connections() {
-		c.failure = errCrashed
-		c.look()
+		c.in.Fail(errCrashed)
 		c.up = later(c.up, w.weather.delay(w.rng))
 		w.after(time.Until(c.up), c.hangUp)
 	}

@@ -329,7 +329,7 @@ func (s *redisServer) publish(channel, message string) int {
 				delay += w.span(w.weather.latest)
 			}
 			s.counted.messages++
-			w.after(delay, func() { c.arrive(*data) })
+			w.after(delay, func() { c.in.Arrive(*data) })
 		}
 	}
 	return len(s.subs[channel])
