@@ -122,7 +122,7 @@ func locks(ctx context.Context, t *testing.T, l *lock.Locker) {
 // waiting hands a lock over, to a waiter and after one has left, and renews it meanwhile.
 func waiting(ctx context.Context, t *testing.T, l, other *lock.Locker) {
 	t.Helper()
-	lease := must[*lock.Lease](t)(l.Hold(ctx, lock.Claim{Resource: "held", TTL: 900 * time.Millisecond}))
+	lease := must[*lock.Lease](t)(l.Hold(ctx, lock.Claim{Resource: "held", TTL: 2 * time.Second}))
 	first := lease.Deadline()
 	gone, leave := context.WithCancel(ctx)
 	left, granted := make(chan error, 1), make(chan error, 1)

@@ -79,7 +79,7 @@ func TestExhaustedIsLiftedByAClaimThatQueues(t *testing.T) {
 	deaf, q := newProxied(t, s, lock.Config{Namespace: ns})
 	q.DropMessages(everything)
 	must[lock.Results](t)(l.TryLock(ctx, lock.Claims("me", "other")...))
-	_, err := deaf.Hold(within(t, 100*time.Millisecond), lock.Claim{Resource: "other"}) // subscribes, so that the next claim queues at once
+	_, err := deaf.Hold(within(t, 300*time.Millisecond), lock.Claim{Resource: "other"}) // subscribes, so that the next claim queues at once
 	wantErr(t, err, lock.ErrHeld)
 	awaitQueue(t, rdb, ns, 0)
 

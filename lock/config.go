@@ -61,6 +61,9 @@ type Config struct {
 	// Publish sends lock, unlock and extend events to Watch of the whole
 	// cluster too. Expiries and the outcomes of jobs are always sent.
 	Publish bool
+	// Tracer is told of each operation when it begins and when it has ended.
+	// Default: none, which costs nothing.
+	Tracer Tracer
 	// Logger gets what no return value can carry. Default: no output.
 	Logger *zap.Logger
 }

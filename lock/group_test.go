@@ -76,7 +76,7 @@ func wantExpiries(ctx context.Context, t testing.TB, l *lock.Locker, seen <-chan
 }
 
 // soon is long enough for a few calls, and short enough to wait for its end.
-const soon = 700 * time.Millisecond
+const soon = 1500 * time.Millisecond
 
 func TestGroupIsOneMemberOfTheIndex(t *testing.T) {
 	t.Parallel()
@@ -178,7 +178,7 @@ func TestGroupIsPartlyExtended(t *testing.T) {
 	rs := must[lock.Results](t)(l.TryLock(ctx, lease("me", soon, names("name", 120)...)...))
 	claims := rs[:80].Claims()
 	for i := range claims {
-		claims[i].TTL = 4 * soon
+		claims[i].TTL = 2 * soon
 	}
 	one := must[lock.Results](t)(l.Extend(ctx, claims[0])) // by itself, and the others together
 	rest := must[lock.Results](t)(l.Extend(ctx, claims[1:]...))
@@ -234,10 +234,10 @@ func TestGroupLapsesAfterItWasExtended(t *testing.T) {
 	rs := must[lock.Results](t)(l.TryLock(ctx, lease("me", soon, names("name", 200)...)...))
 	claims := rs.Claims()
 	for i := range claims {
-		claims[i].TTL = 3 * soon
+		claims[i].TTL = 2 * soon
 	}
 	must[lock.Results](t)(l.Extend(ctx, claims...))
-	pass(ctx, 2*soon) // and the sweeps in it
+	pass(ctx, soon+soon/3) // and the sweeps in it
 	wantExpiries(ctx, t, l, seen)
 	lapsed(ctx, t, l, names("name", 200)...)
 	wantExpiries(ctx, t, l, seen, rs...)
@@ -255,7 +255,7 @@ func TestGroupIsKept(t *testing.T) {
 	rs := must[lock.Results](t)(l.TryLock(ctx, lease("me", soon, names("name", 700)...)...))
 	leases := must[[]*lock.Lease](t)(l.Keep(ctx, rs...))
 	for i := range 6 {
-		pass(ctx, soon/2)
+		pass(ctx, soon/3)
 		for _, lease := range leases[i*100 : i*100+50] { // so that the compositions change
 			wantErr(t, lease.Release(ctx), nil)
 		}
@@ -310,7 +310,7 @@ func TestGroupIsForcedOver(t *testing.T) {
 	seen := events(t, newLocker(t, s, lock.Config{Namespace: ns}), lock.EventExpire)
 	all := names("name", 100)
 	rs := must[lock.Results](t)(l.TryLock(ctx, lease("me", soon, all...)...))
-	forced := must[lock.Results](t)(l.ForceLock(ctx, lease("you", 4*soon, all[:50]...)...))
+	forced := must[lock.Results](t)(l.ForceLock(ctx, lease("you", 2*soon, all[:50]...)...))
 	_, err := l.Unlock(ctx, rs[:50].Claims()...)
 	wantErr(t, err, lock.ErrHeld)
 	lapsed(ctx, t, l, all[50:]...)

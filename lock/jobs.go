@@ -96,18 +96,28 @@ func (l *Locker) execJobs(ctx context.Context, batches []*jobBatch) {
 
 // jobError is the error of a collection call on jobs.
 func jobError(op string, rs []JobResult) error {
+	return grantsOfJobs(rs).err(op)
+}
+
+func grantsOfJobs(rs []JobResult) Results {
 	grants := make(Results, len(rs))
 	for i := range rs {
 		grants[i] = rs[i].Grant
 	}
-	return grants.err(op)
+	return grants
 }
 
 // Claim claims an attempt at each job, and never waits. One result per claim,
 // in order; the error is nil only if each was granted. A key that stands twice
 // is an error the second time, whatever the run. Grants are not renewed: see
 // Locker.Keep.
-func (j Jobs) Claim(ctx context.Context, claims ...JobClaim) ([]JobResult, error) {
+func (j Jobs) Claim(ctx context.Context, claims ...JobClaim) (rs []JobResult, err error) {
+	ctx, end := j.l.traceJobs(ctx, "Jobs.Claim", len(claims))
+	defer func() { end(rs, err) }()
+	return j.claim(ctx, claims)
+}
+
+func (j Jobs) claim(ctx context.Context, claims []JobClaim) ([]JobResult, error) {
 	l := j.l
 	if err := l.ready(ctx); err != nil {
 		return nil, err
@@ -206,8 +216,14 @@ func jobStrays(claims []claimant, nonces []string, fences map[int]int64) []stray
 // with ErrHeld or ErrTooEarly where that was the last answer. While Redis is
 // out of reach, Await goes on trying, and tells OnLook. ctx bounds the waiting
 // only.
-func (j Jobs) Await(ctx context.Context, claim JobClaim) (*JobLease, JobResult, error) {
+func (j Jobs) Await(ctx context.Context, claim JobClaim) (_ *JobLease, r JobResult, err error) {
 	l := j.l
+	traced, end := l.traceOne(ctx, "Jobs.Await") // the lease has ctx's values
+	defer func() {
+		r := r.Grant
+		r.Resource = claim.ID.Key // also where there was no answer
+		end(r, err)
+	}()
 	if err := l.ready(ctx); err != nil {
 		return nil, JobResult{}, err
 	}
@@ -216,7 +232,7 @@ func (j Jobs) Await(ctx context.Context, claim JobClaim) (*JobLease, JobResult, 
 		return nil, JobResult{}, err
 	}
 	began := l.now()
-	a, err := l.queue.wait(&waiter{ctx: ctx, claim: cl, onLook: claim.OnLook})
+	a, err := l.queue.wait(&waiter{ctx: traced, claim: cl, onLook: claim.OnLook})
 	if err != nil {
 		return nil, a.JobResult, err
 	}
@@ -226,8 +242,10 @@ func (j Jobs) Await(ctx context.Context, claim JobClaim) (*JobLease, JobResult, 
 
 // TryAwait claims once, without waiting, and keeps the lease that is granted.
 // Its errors are Await's, and ErrHeld, ErrTooEarly, ErrUnavailable.
-func (j Jobs) TryAwait(ctx context.Context, claim JobClaim) (*JobLease, JobResult, error) {
-	leases, rs, err := j.TryAwaitAll(ctx, claim)
+func (j Jobs) TryAwait(ctx context.Context, claim JobClaim) (_ *JobLease, r JobResult, err error) {
+	traced, end := j.l.traceOne(ctx, "Jobs.TryAwait")
+	defer func() { end(r.Grant, err) }()
+	leases, rs, err := j.tryAwaitAll(ctx, traced, []JobClaim{claim})
 	if err != nil {
 		if len(rs) == 1 {
 			return nil, rs[0], rs[0].Grant.Err
@@ -239,8 +257,15 @@ func (j Jobs) TryAwait(ctx context.Context, claim JobClaim) (*JobLease, JobResul
 
 // TryAwaitAll claims as Claim does, and keeps the leases that are granted. There
 // is one for each claim, in order: nil where it was not granted.
-func (j Jobs) TryAwaitAll(ctx context.Context, claims ...JobClaim) ([]*JobLease, []JobResult, error) {
-	rs, err := j.Claim(ctx, claims...)
+func (j Jobs) TryAwaitAll(ctx context.Context, claims ...JobClaim) (_ []*JobLease, rs []JobResult, err error) {
+	traced, end := j.l.traceJobs(ctx, "Jobs.TryAwaitAll", len(claims))
+	defer func() { end(rs, err) }()
+	return j.tryAwaitAll(ctx, traced, claims)
+}
+
+// tryAwaitAll claims with the context traced; the leases have the values of ctx.
+func (j Jobs) tryAwaitAll(ctx, traced context.Context, claims []JobClaim) ([]*JobLease, []JobResult, error) {
+	rs, err := j.claim(traced, claims)
 	leases, now := make([]*JobLease, len(rs)), j.l.now()
 	for i, r := range rs {
 		if r.Grant.Err == nil {
@@ -252,13 +277,16 @@ func (j Jobs) TryAwaitAll(ctx context.Context, claims ...JobClaim) ([]*JobLease,
 
 // Get reads jobs, in the order of the ids. An absent one is no error. The error
 // is that of the first id that could not be read.
-func (j Jobs) Get(ctx context.Context, ids ...JobID) ([]JobInfo, error) {
+func (j Jobs) Get(ctx context.Context, ids ...JobID) (_ []JobInfo, err error) {
 	l := j.l
+	ctx, end := l.trace(ctx, "Jobs.Get", len(ids))
+	var rs Results
+	defer func() { end(rs, err) }()
 	if err := l.ready(ctx); err != nil {
 		return nil, err
 	}
 	infos := make([]JobInfo, len(ids))
-	rs := make(Results, len(ids))
+	rs = make(Results, len(ids))
 	for i, id := range ids {
 		infos[i].ID, rs[i].Resource, rs[i].Err = id, id.Key, id.check("JobID")
 	}
@@ -298,34 +326,45 @@ func (l *Locker) idBatches(ids []JobID, rs Results, s *script) []*jobBatch {
 func (j Jobs) List(ctx context.Context, q JobQuery) iter.Seq2[JobInfo, error] {
 	return func(yield func(JobInfo, error) bool) {
 		l := j.l
+		ctx, end := l.trace(ctx, "Jobs.List", 0)
+		var failure error
+		defer func() { end(nil, failure) }()
 		l.scan(ctx, jobsKey, func(stamp int64, place, record, lock string) bool {
 			id, ok := parsePlace(place)
 			if !ok {
-				return yield(JobInfo{}, fmt.Errorf("%w: job field %q", ErrCorruptState, place))
+				failure = fmt.Errorf("%w: job field %q", ErrCorruptState, place)
+				return yield(JobInfo{}, failure)
 			}
 			if !strings.HasPrefix(id.Key, q.Prefix) {
 				return true
 			}
 			info, ok := parseRecord(id, record, lock, stamp)
 			if !ok {
-				return yield(JobInfo{ID: id}, fmt.Errorf("%w: job %q", ErrCorruptState, id.Key))
+				failure = fmt.Errorf("%w: job %q", ErrCorruptState, id.Key)
+				return yield(JobInfo{ID: id}, failure)
 			}
 			if q.Owner != "" && q.Owner != info.Owner || q.State != JobAbsent && q.State != info.State {
 				return true
 			}
 			return yield(info, nil)
-		}, func(err error) { yield(JobInfo{}, err) })
+		}, func(err error) {
+			failure = err
+			yield(JobInfo{}, err)
+		})
 	}
 }
 
 // Reset forgets runs, with their attempts and outcomes, so that they may be
 // worked on again. One that is held has ErrHeld and is left as it is.
-func (j Jobs) Reset(ctx context.Context, ids ...JobID) error {
+func (j Jobs) Reset(ctx context.Context, ids ...JobID) (err error) {
 	l := j.l
+	ctx, end := l.trace(ctx, "Jobs.Reset", len(ids))
+	var rs Results
+	defer func() { end(rs, err) }()
 	if err := l.ready(ctx); err != nil {
 		return err
 	}
-	rs := make(Results, len(ids))
+	rs = make(Results, len(ids))
 	for i, id := range ids {
 		rs[i].Resource, rs[i].Err = id.Key, id.check("JobID")
 	}

@@ -26,6 +26,7 @@ type keeper struct {
 	running  bool
 	closed   bool
 	lag      time.Duration
+	failed   int // batches of renewals
 }
 
 // Those that fall due soon are renewed together: within a hundredth of the
@@ -82,10 +83,10 @@ func (h *leaseHeap) fix(le *Lease) {
 	heap.Fix(h, le.index)
 }
 
-func (k *keeper) stats() (leases int, lag time.Duration) {
+func (k *keeper) stats() Stats {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return len(k.leases), k.lag
+	return Stats{Leases: len(k.leases), RenewalLag: k.lag, RenewalErrors: k.failed}
 }
 
 // add begins to keep a lease. One that was over before its grant arrived ends at

@@ -76,7 +76,7 @@ func (le *Lease) Deadline() time.Time {
 // ErrLeaseLost if the lease was lost before, and ErrOutcomeUnknown if ctx ended
 // before Redis answered, or before anything was sent: then the lock ends with its lease at the latest, unless
 // it has none. Releasing again does nothing and returns what came of it before.
-func (le *Lease) Release(ctx context.Context) error {
+func (le *Lease) Release(ctx context.Context) (err error) {
 	k := le.l.keeper
 	if ctx == nil {
 		return invalid("context is nil")
@@ -84,7 +84,10 @@ func (le *Lease) Release(ctx context.Context) error {
 	if !k.releasing(le) {
 		return k.released(le)
 	}
-	rs, err := le.l.Unlock(ctx, Claim{Resource: le.resource, Owner: le.owner, Fence: le.fence, entry: k.entryOf(le), held: le.l.now() - le.began})
+	ctx, end := le.l.traceOne(ctx, "Release")
+	defer func() { end(Result{Resource: le.resource, Owner: le.owner, Fence: le.fence}, err) }()
+	claim := Claim{Resource: le.resource, Owner: le.owner, Fence: le.fence, entry: k.entryOf(le), held: le.l.now() - le.began}
+	rs, err := le.l.change(ctx, "Unlock", unlockScript, []Claim{claim}, EventUnlock)
 	if err != nil && len(rs) == 1 {
 		err = rs[0].Err
 	}
@@ -105,7 +108,9 @@ func (le *Lease) Lapse() { le.l.keeper.lapse(le) }
 // TryLockAll, ForceLock or Jobs.Claim returned without error. It returns one
 // lease for each, in their order, or an error and keeps none. The leases'
 // contexts have ctx's values.
-func (l *Locker) Keep(ctx context.Context, granted ...Result) ([]*Lease, error) {
+func (l *Locker) Keep(ctx context.Context, granted ...Result) (leases []*Lease, err error) {
+	_, end := l.trace(ctx, "Keep", len(granted)) // its context is not the leases'
+	defer func() { end(granted, err) }()
 	if err := l.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -114,7 +119,7 @@ func (l *Locker) Keep(ctx context.Context, granted ...Result) ([]*Lease, error) 
 			return nil, invalid("Result[%d] %q was not granted", i, r.Resource)
 		}
 	}
-	leases := make([]*Lease, len(granted))
+	leases = make([]*Lease, len(granted))
 	for i, r := range granted {
 		leases[i] = l.keep(ctx, r, l.now())
 	}
@@ -130,6 +135,7 @@ func (l *Locker) keep(ctx context.Context, r Result, began time.Duration) *Lease
 		le.tail, le.expiry = r.entry[34:], e.expiry
 	}
 	le.ctx, le.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	l.traceLease(ctx, le)
 	l.keeper.add(le)
 	return le
 }
@@ -140,7 +146,7 @@ func (l *Locker) TryHold(ctx context.Context, c Claim) (*Lease, error) {
 	if c.Owner == "" {
 		c.Owner = l.cfg.Owner
 	}
-	rs, err := l.TryLock(ctx, c)
+	rs, err := l.lock(ctx, "TryHold", "each", []Claim{c})
 	if err != nil {
 		if len(rs) == 1 {
 			err = rs[0].Err
@@ -155,12 +161,16 @@ func (l *Locker) TryHold(ctx context.Context, c Claim) (*Lease, error) {
 // only: its end does not release the lock. The error is then the context's
 // cause, joined with ErrHeld where the lock was another's. While Redis is out
 // of reach, Hold goes on trying.
-func (l *Locker) Hold(ctx context.Context, c Claim) (*Lease, error) {
+func (l *Locker) Hold(ctx context.Context, c Claim) (_ *Lease, err error) {
+	traced, end := l.traceOne(ctx, "Hold") // the lease has ctx's values
+	grant := Result{Resource: c.Resource, Owner: c.Owner}
+	defer func() { end(grant, err) }()
 	if err := l.ready(ctx); err != nil {
 		return nil, err
 	}
 	if c.Owner == "" {
 		c.Owner = l.cfg.Owner
+		grant.Owner = c.Owner
 	}
 	if c.TTL == 0 {
 		c.TTL = l.cfg.TTL
@@ -169,13 +179,14 @@ func (l *Locker) Hold(ctx context.Context, c Claim) (*Lease, error) {
 		return nil, err
 	}
 	began := l.now()
-	w := &waiter{ctx: ctx, claim: claimant{place: plainPlace(c.Resource), resource: c.Resource, owner: c.Owner, lease: c.TTL}}
+	w := &waiter{ctx: traced, claim: claimant{place: plainPlace(c.Resource), resource: c.Resource, owner: c.Owner, lease: c.TTL}}
 	res, err := l.queue.wait(w)
 	if err != nil {
 		return nil, err
 	}
-	l.observe(Event{Kind: EventLock, Resource: c.Resource, Owner: c.Owner, Fence: res.Grant.Fence, Wait: l.now() - began})
-	return l.keep(ctx, res.Grant, l.now()), nil
+	grant = res.Grant
+	l.observe(Event{Kind: EventLock, Resource: c.Resource, Owner: c.Owner, Fence: grant.Fence, Wait: l.now() - began})
+	return l.keep(ctx, grant, l.now()), nil
 }
 
 // releaseTime bounds a release that Do makes by itself.
@@ -188,10 +199,14 @@ func (l *Locker) Do(ctx context.Context, c Claim, f func(context.Context, *Lease
 	if f == nil {
 		return invalid("f is nil")
 	}
+	ctx, end := l.traceOne(ctx, "Do")
+	traced := Result{Resource: c.Resource, Owner: c.Owner}
+	defer func() { end(traced, err) }()
 	lease, err := l.Hold(ctx, c)
 	if err != nil {
 		return err
 	}
+	traced.Owner, traced.Fence = lease.owner, lease.fence
 	if cause := context.Cause(lease.Context()); cause != nil {
 		return cause // over before its grant arrived, or closed
 	}

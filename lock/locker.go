@@ -48,9 +48,10 @@ type Locker struct {
 
 // Stats tells what a Locker is busy with.
 type Stats struct {
-	Leases     int           // leases that are kept
-	Waiters    int           // calls that wait
-	RenewalLag time.Duration // how late the last batch of renewals was answered, counted from when it was due
+	Leases        int           // leases that are kept
+	Waiters       int           // calls that wait
+	RenewalLag    time.Duration // how late the last batch of renewals was answered, counted from when it was due
+	RenewalErrors int           // batches of renewals that failed so far; their leases are renewed again until they are lost
 }
 
 // New makes a Locker on a client, which stays the caller's. It sends nothing.
@@ -115,8 +116,9 @@ func (l *Locker) Owner() string { return l.cfg.Owner }
 
 // Stats tells what the Locker is busy with now.
 func (l *Locker) Stats() Stats {
-	leases, lag := l.keeper.stats()
-	return Stats{Leases: leases, Waiters: l.queue.size(), RenewalLag: lag}
+	s := l.keeper.stats()
+	s.Waiters = l.queue.size()
+	return s
 }
 
 // now is the Locker's clock: monotonic, with the time added that the machine was

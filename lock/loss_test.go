@@ -34,6 +34,7 @@ func TestG2LeaseEndsInTimeWhenRedisStalls(t *testing.T) {
 		t.Errorf("the lease ended %v after Redis's", late)
 	}
 	wantErr(t, context.Cause(lease.Context()), lock.ErrLeaseLost)
+	eventually(t, "the renewals that failed are counted", func() bool { return l.Stats().RenewalErrors > 0 })
 }
 
 // TestG2DeadlineCountsFromBeforeTheSend: with slow replies, what counts is when

@@ -11,11 +11,13 @@ import (
 // Owners tells who holds each resource, with fence and time left. One that is
 // free, or offered to a waiter, has the owner "", which is no error. It reads
 // from the primary.
-func (l *Locker) Owners(ctx context.Context, resources ...string) (Results, error) {
+func (l *Locker) Owners(ctx context.Context, resources ...string) (rs Results, err error) {
+	ctx, end := l.trace(ctx, "Owners", len(resources))
+	defer func() { end(rs, err) }()
 	if err := l.ready(ctx); err != nil {
 		return nil, err
 	}
-	rs := l.accept(Claims(anybody, resources...), false)
+	rs = l.accept(Claims(anybody, resources...), false)
 	for i := range rs {
 		rs[i].Owner = ""
 	}
@@ -69,17 +71,24 @@ type Query struct {
 // ends.
 func (l *Locker) List(ctx context.Context, q Query) iter.Seq2[Result, error] {
 	return func(yield func(Result, error) bool) {
+		ctx, end := l.trace(ctx, "List", 0)
+		var failure error
+		defer func() { end(nil, failure) }()
 		l.scan(ctx, locksKey, func(stamp int64, resource, text, _ string) bool {
 			r := Result{Resource: resource}
 			r.read(stamp, text)
 			if r.Err != nil {
+				failure = r.Err
 				return yield(r, r.Err)
 			}
 			if r.Owner == "" || !strings.HasPrefix(resource, q.Prefix) || q.Owner != "" && q.Owner != r.Owner {
 				return true
 			}
 			return yield(r, nil)
-		}, func(err error) { yield(Result{Err: err}, err) })
+		}, func(err error) {
+			failure = err
+			yield(Result{Err: err}, err)
+		})
 	}
 }
 

@@ -20,10 +20,12 @@ import (
 // are flushed; and compares each answer with what a simple model allows. For more
 // of it: -rapid.checks=10000.
 func TestPropertyLocksAreAsInTheModel(t *testing.T) {
+	t.Parallel()
 	property(t, embeddedLab(t))
 }
 
 func TestPropertyLocksAreAsInTheModelOnARealServer(t *testing.T) {
+	t.Parallel()
 	property(t, realLab(t))
 }
 

@@ -151,6 +151,9 @@ func (k *keeper) settle(r *renewal) {
 	k.mu.Lock()
 	now := k.l.now()
 	k.lag = max(0, now-r.due)
+	if c.err != nil {
+		k.failed++
+	}
 	n := k.lanes[r.shard]
 	n.aloft -= len(r.leases)
 	for i, le := range r.leases {

@@ -16,8 +16,10 @@ import (
 // Settle asks again, until ctx ends: then it is ErrOutcomeUnknown. After
 // ErrNotReplicated it is settled, and the same Settle asks once more whether
 // replicas have it. What is kept may be settled by its lease, as JobLease.Settle does.
-func (j Jobs) Settle(ctx context.Context, settlements ...Settlement) (Results, error) {
+func (j Jobs) Settle(ctx context.Context, settlements ...Settlement) (rs Results, err error) {
 	l := j.l
+	ctx, end := l.trace(ctx, "Jobs.Settle", len(settlements))
+	defer func() { end(rs, err) }()
 	if err := l.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -25,7 +27,7 @@ func (j Jobs) Settle(ctx context.Context, settlements ...Settlement) (Results, e
 	for i := range settlements {
 		settlements[i].begin()
 	}
-	rs := make(Results, len(settlements))
+	rs = make(Results, len(settlements))
 	seen := make(map[string]struct{}, len(settlements))
 	for i, s := range settlements {
 		rs[i] = Result{Resource: s.ID.Key, Err: s.check()}

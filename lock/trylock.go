@@ -32,12 +32,14 @@ func (l *Locker) ForceLock(ctx context.Context, claims ...Claim) (Results, error
 	return l.lock(ctx, "ForceLock", "force", claims)
 }
 
-func (l *Locker) lock(ctx context.Context, op, mode string, claims []Claim) (Results, error) {
+func (l *Locker) lock(ctx context.Context, op, mode string, claims []Claim) (rs Results, err error) {
+	ctx, end := l.trace(ctx, op, len(claims))
+	defer func() { end(rs, err) }()
 	if err := l.ready(ctx); err != nil {
 		return nil, err
 	}
 	began := l.now()
-	rs := l.accept(claims, true)
+	rs = l.accept(claims, true)
 	all := mode == "all"
 	if all {
 		if err := l.oneCall(rs); err != nil {

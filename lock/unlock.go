@@ -10,13 +10,17 @@ import (
 // of owner is all that protects. A free one, also one that has expired, has
 // ErrNotHeld; another's has ErrHeld and the holder. If a first send was not
 // answered, finding the grant gone counts as released.
-func (l *Locker) Unlock(ctx context.Context, claims ...Claim) (Results, error) {
+func (l *Locker) Unlock(ctx context.Context, claims ...Claim) (rs Results, err error) {
+	ctx, end := l.trace(ctx, "Unlock", len(claims))
+	defer func() { end(rs, err) }()
 	return l.change(ctx, "Unlock", unlockScript, claims, EventUnlock)
 }
 
 // ForceUnlock releases each resource, whoever holds it: for administrators. A
 // free one has ErrNotHeld.
-func (l *Locker) ForceUnlock(ctx context.Context, resources ...string) (Results, error) {
+func (l *Locker) ForceUnlock(ctx context.Context, resources ...string) (rs Results, err error) {
+	ctx, end := l.trace(ctx, "ForceUnlock", len(resources))
+	defer func() { end(rs, err) }()
 	return l.change(ctx, "ForceUnlock", unlockScript, Claims(anybody, resources...), EventUnlock)
 }
 
@@ -26,7 +30,9 @@ const anybody = "*"
 // Extend sets the time left of each resource to its TTL, for its owner only
 // (and fence, where given). It sets, it never adds; and it never shortens. A
 // free one has ErrNotHeld, another's ErrHeld.
-func (l *Locker) Extend(ctx context.Context, claims ...Claim) (Results, error) {
+func (l *Locker) Extend(ctx context.Context, claims ...Claim) (rs Results, err error) {
+	ctx, end := l.trace(ctx, "Extend", len(claims))
+	defer func() { end(rs, err) }()
 	return l.change(ctx, "Extend", extendScript, claims, EventExtend)
 }
 
@@ -41,13 +47,12 @@ func (l *Locker) change(ctx context.Context, op string, s *script, claims []Clai
 	for _, b := range batches {
 		l.settleChanges(ctx, b, rs)
 	}
-	for i := range rs {
+	for i, c := range claims {
 		if rs[i].Err == nil {
-			owner := claims[i].Owner
 			if op == "ForceUnlock" {
-				owner = "" // not known
+				c.Owner = "" // not known
 			}
-			l.observe(Event{Kind: kind, Resource: rs[i].Resource, Owner: owner, Fence: max(claims[i].Fence, rs[i].Fence), Held: claims[i].held})
+			l.observe(Event{Kind: kind, Resource: c.Resource, Owner: c.Owner, Fence: max(c.Fence, rs[i].Fence), Held: c.held})
 		}
 	}
 	return rs, rs.err(op)

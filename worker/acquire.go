@@ -49,10 +49,14 @@ func (s *session) acquire(ctx, work context.Context) (*Grant, Outcome, error) {
 		return nil, Interrupted, s.interrupted(ctx, nil)
 	}
 	s.again()
-	lease, answer, err := s.claim(ctx)
+	traced, end := s.w.trace(ctx, s.step("acquire"))
+	lease, answer, err := s.claim(traced)
 	if err == nil {
-		return s.granted(work, lease), 0, nil
+		grant := s.granted(work, lease)
+		end(grant.step("acquire"), nil)
+		return grant, 0, nil
 	}
+	end(s.step("acquire"), err)
 	outcome, err := s.refusal(ctx, answer, err)
 	return nil, outcome, err
 }
@@ -174,7 +178,7 @@ func (s *session) granted(work context.Context, l lease) *Grant {
 	s.holder, s.last, s.failure, s.pending = nil, a, nil, nil
 	s.emit(s.progress.granted(l.Job()))
 	s.mu.Unlock()
-	s.log.Info("attempt granted", append(a.fields(), zap.String("worker", grant.Owner))...)
+	s.log.Info("attempt granted", append(a.fields(), zap.String("owner", grant.Owner))...)
 	if f := s.w.cfg.Handlers.OnAcquired; f != nil {
 		s.push("OnAcquired", func() { f(a) })
 	}

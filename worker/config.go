@@ -63,6 +63,10 @@ type Config struct {
 	// Handlers observe. Default: none.
 	Handlers Handlers
 
+	// Tracer is told of acquire, work and settle, with job and attempt if it is a StepTracer. Default:
+	// the Locker's, lock.Config.Tracer.
+	Tracer lock.Tracer
+
 	// Logger gets a line for every attempt that begins or ends, and for what goes wrong. Names are
 	// quoted, fences are strings. Default: no output.
 	Logger *zap.Logger

@@ -121,7 +121,12 @@ func (g *Grant) settle(ctx context.Context, s lock.Settlement, cause error) erro
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	if err := g.lease.Settle(ctx, s); err != nil {
+	step := g.step("settle")
+	step.End = s.End
+	ctx, ended := g.s.w.trace(ctx, step)
+	err := g.lease.Settle(ctx, s)
+	ended(step, err)
+	if err != nil {
 		short := errors.Is(err, lock.ErrNotReplicated)
 		g.unsure = g.unsure || short || errors.Is(err, lock.ErrOutcomeUnknown)
 		g.stored = g.stored || short && s.End == lock.Done

@@ -31,7 +31,8 @@ func (j Job) id() lock.JobID { return lock.JobID{Key: j.Key, Run: j.Run.Name} }
 // that who starts at about the same time learns that the work is done, and tomorrow's start does it
 // again.
 //
-// Runs have names and no order: a late process with an old name neither undoes nor repeats anything.
+// Runs have names and no order: a late process with an old name neither undoes nor repeats anything. One
+// key is worked on by one worker at a time, so a period that still runs delays the next.
 type Run struct {
 	Name string // 0 to 512 bytes, any bytes
 	// Retention is how long the run is remembered after its last grant, renewal or settlement, at

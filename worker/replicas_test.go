@@ -103,7 +103,7 @@ func wantUnreplicated(t *testing.T, m *member) {
 	}
 }
 
-// TestReplicasWaitEndsWithTheContext: nobody waits for a replica that does not come back.
+// TestWaitForReplicasEndsWithTheContext: nobody waits for a replica that does not come back.
 func TestWaitForReplicasEndsWithTheContext(t *testing.T) {
 	t.Parallel()       // as above
 	c := newCluster(t) // without replicas

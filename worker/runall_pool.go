@@ -212,15 +212,20 @@ func (p *pool) begin() {
 // perform does the work of one attempt, on a goroutine of its own.
 func (p *pool) perform(t *task, l lease) {
 	began := time.Now()
-	grant := t.s.granted(p.ctx, l)
-	err := grant.perform(p.ctx, p.work)
+	step := t.s.step("run")
+	step.Attempt.Number, step.Attempt.Fence = l.Job().Attempt, l.Grant().Fence
+	ctx, ended := p.w.trace(p.ctx, step)
+	grant := t.s.granted(ctx, l)
+	err := grant.perform(ctx, p.work)
 	took := time.Since(began)
 	p.tell(func() {
 		p.working--
 		p.ending++
 		p.took = average(p.took, took)
 	})
-	outcome, err := grant.conclude(p.ctx, err)
+	outcome, err := grant.conclude(ctx, err)
+	step.Outcome = outcome
+	ended(step, err)
 	p.tell(func() {
 		p.ending--
 		if outcome == 0 && err == nil {

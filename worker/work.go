@@ -25,7 +25,10 @@ func (g *Grant) perform(ctx context.Context, work Func) error {
 	if lost := g.lease.Context(); lost.Err() != nil {
 		return context.Cause(lost) // was over before its grant arrived
 	}
-	return guard(func() error { return work(g.ctx, g.attempt) })
+	traced, end := g.s.w.trace(g.ctx, g.step("work"))
+	err := guard(func() error { return work(traced, g.attempt) })
+	end(g.step("work"), err)
+	return err
 }
 
 // conclude settles the attempt as its work ended it. Where neither an outcome nor an error comes of it,

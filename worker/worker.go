@@ -25,6 +25,9 @@ func New(l *lock.Locker, cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = l.Tracer()
+	}
 	return &Worker{cfg: cfg, jobs: lockJobs{l.Jobs()}, owner: l.Owner()}, nil
 }
 
@@ -56,6 +59,8 @@ func (w *Worker) Run(ctx context.Context, job Job, work Func) (Outcome, error) {
 	}
 	s := w.begin(job, newCaller())
 	defer s.caller.close()
+	step := s.step("run")
+	ctx, end := w.trace(ctx, step)
 	for {
 		grant, outcome, err := s.acquire(ctx, ctx)
 		if grant != nil {
@@ -63,6 +68,10 @@ func (w *Worker) Run(ctx context.Context, job Job, work Func) (Outcome, error) {
 		}
 		if outcome != 0 || err != nil {
 			result := s.end(outcome, err)
+			if step.Outcome = outcome; s.last.Fence != 0 {
+				step.Attempt = s.last
+			}
+			end(step, err)
 			return result.Outcome, result.Err
 		}
 	}

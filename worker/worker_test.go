@@ -257,7 +257,7 @@ func TestLogLines(t *testing.T) {
 		t.Errorf("logged: %s", got)
 	}
 	fields := logs.All()[0].ContextMap()
-	if fields["worker"] != "me" || fields["fence"] != "1001" || fields["attempt"] != int64(1) {
+	if fields["owner"] != "me" || fields["fence"] != "1001" || fields["attempt"] != int64(1) {
 		t.Errorf("fields of a grant: %v", fields)
 	}
 }
