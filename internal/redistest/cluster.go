@@ -43,7 +43,7 @@ func StartCluster(t testing.TB, need Need, options ...Option) *Cluster {
 	}
 	from := require(t, Own) // also the shared cluster must be started, whatever REDIS_URL says
 	if need == Own {
-		c, err := startCluster(t.Context(), from, newSpec(options))
+		c, err := startCluster(t.Context(), from, ownSpec(t, from, options))
 		if err != nil {
 			t.Fatal(err)
 		}

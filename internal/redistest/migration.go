@@ -225,14 +225,11 @@ func (m *Migration) Finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := m.setSlot(ctx, m.to, "node", id); err != nil {
-		return err
-	}
-	for _, s := range append([]*Server{m.from}, m.cluster.Masters()...) {
-		if s.same(m.to) {
-			continue
-		}
-		if err := m.setSlot(ctx, s, "node", id); err != nil {
+	for _, s := range append([]*Server{m.to, m.from}, m.cluster.Masters()...) {
+		err := retry(ctx, clusterBound, func(ctx context.Context) error { // until it knows of a promotion
+			return m.setSlot(ctx, s, "node", id)
+		})
+		if err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package redistest
 import (
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type spec struct {
 	cluster     bool
 	nodeTimeout time.Duration
 	extra       []string
+	environment []string
 	sentinel    string   // the lines of its sentinel.conf; "": it is a server
 	account     []string // of LeastPrivileged, if it is wanted
 }
@@ -37,6 +39,12 @@ func User(line string) Option {
 	return Config("user", strings.Fields(line)...)
 }
 
+// Environment sets variables of the server's process, each as NAME=value, at every start. Where a container would serve, the
+// test is skipped.
+func Environment(variables ...string) Option {
+	return func(s *spec) { s.environment = append(s.environment, variables...) }
+}
+
 // NodeTimeout sets cluster-node-timeout of a [Cluster]: how long a node may be silent before it counts as failed. The
 // default is 2 s.
 func NodeTimeout(d time.Duration) Option {
@@ -47,6 +55,16 @@ func newSpec(options []Option) spec {
 	s := spec{nodeTimeout: 2 * time.Second}
 	for _, o := range options {
 		o(&s)
+	}
+	return s
+}
+
+// ownSpec is newSpec for a server of the test's own, or ends the test where that one cannot be as it is to be.
+func ownSpec(t testing.TB, from source, options []Option) spec {
+	t.Helper()
+	s := newSpec(options)
+	if s.environment != nil && from == fromDocker {
+		t.Skip("needs a redis-server on PATH, for its environment")
 	}
 	return s
 }

@@ -79,6 +79,7 @@ func (p *process) launch(ctx context.Context) error {
 	}
 	cmd := exec.Command("redis-server", p.spec.arguments(loopback, p.port)...)
 	cmd.Dir = p.folder
+	cmd.Env = append(os.Environ(), p.spec.environment...)
 	output, err := cmd.StdoutPipe()
 	if err != nil {
 		return backoff.Permanent(fmt.Errorf("redistest: %w", err))

@@ -27,7 +27,7 @@ func Start(t testing.TB, need Need, options ...Option) *Server {
 		}
 		return &Server{t: t, node: n}
 	}
-	n, err := startOwn(t.Context(), from, newSpec(options))
+	n, err := startOwn(t.Context(), from, ownSpec(t, from, options))
 	if err != nil {
 		t.Fatal(err)
 	}

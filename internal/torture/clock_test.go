@@ -25,26 +25,7 @@ func startWithClock(t *testing.T, options ...redistest.Option) (server *redistes
 		t.Fatalf("%v\n%s", err, out)
 	}
 	setClock(t, clock, 0)
-	for name, value := range map[string]string{"LD_PRELOAD": shim, "LOCKINGWORKER_CLOCK": clock} {
-		defer setEnv(t, name, value)() //nolint:revive // both until the server has started
-	}
-	return redistest.Start(t, redistest.Own, options...), clock
-}
-
-// setEnv sets a variable until what it returns is called: T.Setenv would set it
-// for the worker processes, too.
-func setEnv(t *testing.T, name, value string) (undo func()) {
-	t.Helper()
-	before, was := os.LookupEnv(name)
-	if err := os.Setenv(name, value); err != nil { //nolint:usetesting // see above
-		t.Fatal(err)
-	}
-	return func() {
-		_ = os.Unsetenv(name)
-		if was {
-			_ = os.Setenv(name, before) //nolint:usetesting // see above
-		}
-	}
+	return redistest.Start(t, redistest.Own, append(options, redistest.Environment("LD_PRELOAD="+shim, "LOCKINGWORKER_CLOCK="+clock))...), clock
 }
 
 // setClock moves the clock to so long after, or before, the time.

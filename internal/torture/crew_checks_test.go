@@ -64,7 +64,11 @@ func checkCrews(notes []crewNote, records map[lock.JobID]lock.JobInfo, ttl time.
 		case noteTold:
 			v.told[n.Error]++
 			if strings.Contains(n.Text, "could not be recorded") {
-				v.violate("errors", n.At, "%q %q: %s", n.Resource, n.Run, n.Text)
+				check := "errors"
+				if n.Error == lock.ErrOutcomeUnknown.Error() { // without C its record may be gone
+					check = "errors G1"
+				}
+				v.violate(check, n.At, "%q %q: %s", n.Resource, n.Run, n.Text)
 			}
 		case noteEnd:
 			for op, count := range n.Ops {
@@ -106,10 +110,11 @@ func checkCrewTrouble(n crewNote, ls losses, v *crewVerdict) {
 	v.violate(check, n.At, "%s of %q: %s", n.Op, n.Resource, n.Text)
 }
 
-// judgeFencesAlone leaves out what can come of it when any write may have been lost,
+// judgeWithoutC leaves out what can come of it when any write may have been lost,
 // whenever it was acknowledged: all that condition C is for. What remains is that
-// fences grow, and that no call returns an error of another kind.
-func (v *crewVerdict) judgeFencesAlone() {
+// fences grow, that the stale settle nothing, and that no call returns an error of
+// another kind.
+func (v *crewVerdict) judgeWithoutC() {
 	v.violations = slices.DeleteFunc(v.violations, func(x violation) bool {
 		return x.check == "leases" || strings.Contains(x.check, "G1") || strings.Contains(x.check, "G4")
 	})
@@ -153,12 +158,18 @@ func checkCrewTenures(resource string, ts []crewNote, ls losses, v *crewVerdict)
 // acknowledged must stand in Redis, and be the only one, unless it was acknowledged
 // while a master's writes were lost. Then it must be missing where the promoted node
 // remembers the run's attempts, and the done that counts must have the larger fence.
+// And it finds ends that were recorded of an attempt whose successor was at work
+// already (G5).
 func checkCrewRun(id lock.JobID, ts []crewNote, records map[lock.JobID]lock.JobInfo, ls losses, v *crewVerdict) {
 	slices.SortFunc(ts, func(a, b crewNote) int { return cmp.Compare(a.Fence, b.Fence) })
 	var dones []crewNote
-	for _, t := range ts {
+	for i, t := range ts {
 		if t.End == "done" {
 			dones = append(dones, t)
+		}
+		stale := slices.ContainsFunc(ts[i+1:], func(next crewNote) bool { return next.Told < t.Until && !ls.has(next.Asked, next.Told) })
+		if stale && (t.End == "done" || t.End == "failed") {
+			v.violate("jobs G5", t.At, "%q %q: %s was recorded with fence %d, after a larger one was granted", id.Key, id.Run, t.End, t.Fence)
 		}
 	}
 	r := records[id]

@@ -228,7 +228,8 @@ func (s *crewStage) killWhileMoving() {
 }
 
 // killGivers kills masters whose slots are half-way. Their replicas do not know that,
-// and serve those slots as if what had moved had never been.
+// and serve those slots as if what had moved had never been. The node that was to take
+// them takes them for the dead one's, and refuses everything until it is told.
 func (s *crewStage) killGivers() {
 	s.killEach(func(_ int, from, _, _ *redistest.Server) *redistest.Server { return from })
 }
@@ -293,7 +294,8 @@ func (s *crewStage) killWhileHalf(ctx context.Context, rng *rand.Rand, from, to,
 	return nil
 }
 
-// abandon ends moves whose giver was killed.
+// abandon ends moves whose giver was killed: all of them, before anything is done that
+// the node which was to take them must serve.
 func (s *crewStage) abandon(ctx context.Context, moves []*crewMove, promoted *redistest.Server) error {
 	for _, m := range moves {
 		half := time.Since(m.since)
@@ -310,7 +312,8 @@ func (s *crewStage) abandon(ctx context.Context, moves []*crewMove, promoted *re
 	return nil
 }
 
-// promoted returns when a replica has become a master in the eyes of all.
+// promoted returns when a replica has become a master, as the first node that answers
+// sees it.
 func (s *crewStage) promoted(ctx context.Context, replica *redistest.Server) error {
 	for {
 		if slices.ContainsFunc(s.cluster.Masters(), func(m *redistest.Server) bool { return m.Addr() == replica.Addr() }) {

@@ -63,6 +63,8 @@ func TestCrewsAreJudged(t *testing.T) {
 		{"a lease is lost", []crewNote{{Kind: noteLost, Asked: 10 * ms, Told: 11 * ms, At: 50 * ms}}, nil, nil, "leases"},
 		{"a lease is lost that was granted before", []crewNote{{Kind: noteLost, Asked: 10 * ms, Told: 11 * ms, At: 50 * ms}}, nil, lossAt(20, 30), "leases"},
 		{"a lease is lost whose grant was", []crewNote{{Kind: noteLost, Asked: 10 * ms, Told: 11 * ms, At: 50 * ms}}, nil, lossAt(5, 30), ""},
+		{"done, when another attempt was at work", []crewNote{crewGrant(10, 40, "done"), crewGrant(20, 30, "lost")}, crewRecord(10), nil, "G5"},
+		{"failed, when another attempt was at work", []crewNote{crewGrant(10, 40, "failed"), crewGrant(20, 50, "done")}, crewRecord(20), lossAt(5, 15), "G5"},
 		{"an error", []crewNote{trouble(lock.ErrUnavailable, 0, 10, 20)}, nil, lossAt(5, 30), "errors"},
 		{"a lost grant", []crewNote{trouble(lock.ErrNotHeld, 10, 40, 50)}, nil, lossAt(5, 30), ""},
 		{"a grant that was not lost", []crewNote{trouble(lock.ErrNotHeld, 10, 40, 50)}, nil, lossAt(15, 30), "errors"},
@@ -73,4 +75,25 @@ func TestCrewsAreJudged(t *testing.T) {
 			wantViolation(t, &checkCrews(tt.notes, tt.record, time.Second, tt.losses).verdict, tt.want)
 		})
 	}
+}
+
+// TestCrewsAreJudgedWithoutC: when anything may have been lost, some violations remain.
+func TestCrewsAreJudgedWithoutC(t *testing.T) {
+	notes := []crewNote{
+		{Kind: noteLost, Asked: 10 * ms, Told: 11 * ms, At: 50 * ms},
+		{Kind: noteTrouble, Op: "Unlock", Error: crewKind(lock.ErrNotHeld), Told: 10 * ms, Asked: 40 * ms, At: 50 * ms},
+		crewGrant(10, 25, "done"), crewGrant(20, 30, "done"),
+		{Kind: noteTold, Error: crewKind(lock.ErrOutcomeUnknown), Text: "attempt #1 could not be recorded as done", At: 30 * ms},
+	}
+	judged := func(more ...crewNote) *verdict {
+		v := checkCrews(append(notes, more...), crewRecord(20), time.Second, nil)
+		v.judgeWithoutC()
+		return &v.verdict
+	}
+	wantViolation(t, judged(), "G5")
+	wantViolation(t, judged(crewNote{Kind: noteTenure, Resource: "key", Fence: 5 * ms * 1000, Asked: 60 * ms, Told: 60 * ms, Until: 60 * ms}), "G3")
+	wantViolation(t, judged(crewNote{Kind: noteTrouble, Op: "Unlock", Error: crewKind(lock.ErrUnavailable), At: 20 * ms}), "errors")
+	wantViolation(t, judged(crewNote{Kind: noteTold, Error: crewKind(lock.ErrUnavailable), Text: "attempt #1 could not be recorded as done", At: 30 * ms}), "errors")
+	notes[2].Until = 20 * ms
+	wantViolation(t, judged(), "")
 }

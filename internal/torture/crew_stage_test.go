@@ -33,15 +33,15 @@ type crewStage struct {
 	crews     []*crewProcess
 	locker    *lock.Locker // the controller's own
 
-	fencesAlone bool       // C does not hold at any time: only G3 is judged
-	migrates    sync.Mutex // one at a time: MIGRATE blocks both its ends, so two that cross would wait for each other
-	mu          sync.Mutex
-	moved       map[string]int // by how much of the slot had moved when it was left half-way
-	halves      []time.Duration
-	losses      losses
-	takeovers   []time.Duration
-	took        time.Duration
-	verdict     *crewVerdict
+	withoutC  bool       // C does not hold at any time: what does not need it is judged
+	migrates  sync.Mutex // one at a time: MIGRATE blocks both its ends, so two that cross would wait for each other
+	mu        sync.Mutex
+	moved     map[string]int // by how much of the slot had moved when it was left half-way
+	halves    []time.Duration
+	losses    losses
+	takeovers []time.Duration
+	took      time.Duration
+	verdict   *crewVerdict
 }
 
 // A crewProcess is a crew as the controller sees it.
@@ -165,8 +165,8 @@ func (s *crewStage) check() {
 	}
 	s.verdict = checkCrews(notes, records, s.ttl, s.losses)
 	s.verdict.held = s.plan.crews * s.plan.held
-	if s.fencesAlone {
-		s.verdict.judgeFencesAlone()
+	if s.withoutC {
+		s.verdict.judgeWithoutC()
 	}
 	if s.verdict.runs == 0 {
 		s.t.Errorf("%s: no job was done", s.name)

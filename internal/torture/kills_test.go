@@ -1,11 +1,8 @@
 package torture
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -13,7 +10,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,11 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/lockingworker/lockingworker/internal/redistest"
 	"github.com/lockingworker/lockingworker/lock"
-	"github.com/lockingworker/lockingworker/worker"
 )
 
 var holdersFlag = flag.Int("holders", 10, "how many holders TestKilledHoldersAreReplaced kills")
@@ -35,73 +28,6 @@ const (
 	victimLease    = time.Second
 	inLine         = 2 // victims that wait for each job
 )
-
-// A victim is a process that acquires a job and works until it is killed, or told
-// that this is enough.
-type victimSpec struct {
-	Number         int
-	Address, Key   string
-	MaxAttempts    int
-	Namespace, Run string
-}
-
-// A victimStep is a line of its standard output.
-type victimStep struct {
-	What   string // waiting, granted, done or failed
-	Fence  int64  `json:",string"`
-	Number int
-	At     int64
-	Error  string
-}
-
-// beVictim is a victim, if this is to be one, and returns its exit code.
-func beVictim() (code int, is bool) {
-	text := os.Getenv(victimVariable)
-	if text == "" {
-		return 0, false
-	}
-	out := json.NewEncoder(os.Stdout)
-	var s victimSpec
-	err := json.Unmarshal([]byte(text), &s)
-	if err == nil {
-		err = s.live(func(x victimStep) { _ = out.Encode(x) })
-	}
-	if err != nil {
-		_ = out.Encode(victimStep{What: "failed", Error: err.Error()})
-		return 1, true
-	}
-	return 0, true
-}
-
-func (s victimSpec) live(tell func(victimStep)) error {
-	rdb := redis.NewClient(&redis.Options{Addr: s.Address})
-	defer func() { _ = rdb.Close() }()
-	l, err := lock.New(rdb, lock.Config{Namespace: s.Namespace, Owner: ownerName(s.Number)})
-	if err != nil {
-		return err
-	}
-	var once sync.Once
-	w, err := worker.New(l, worker.Config{TTL: victimLease, MaxAttempts: s.MaxAttempts, Handlers: worker.Handlers{
-		OnLocked: func(worker.Job, string) { once.Do(func() { tell(victimStep{What: "waiting", At: now()}) }) },
-	}})
-	if err != nil {
-		return err
-	}
-	g, err := w.Acquire(context.Background(), worker.Job{Key: s.Key, Run: worker.Run{Name: s.Run, Retention: time.Hour}})
-	if err == nil {
-		tell(victimStep{What: "granted", Fence: g.Attempt().Fence, Number: g.Attempt().Number})
-		if _, err = io.Copy(io.Discard, os.Stdin); err == nil { // until it is enough
-			err = g.Done(context.Background())
-		}
-	} else if errors.Is(err, worker.ErrDone) {
-		err = nil
-	}
-	if err == nil {
-		tell(victimStep{What: "done"})
-		err = l.Close()
-	}
-	return err
-}
 
 // A line is the victims of one job, as the controller sees them.
 type line struct {
@@ -361,80 +287,6 @@ func (l *line) end() {
 			return
 		}
 	}
-}
-
-// storedFences returns the fences that stand in the append-only file, by resource.
-func storedFences(t *testing.T, rdb *redis.Client, namespace string) map[string]map[int64]bool {
-	t.Helper()
-	config, err := rdb.ConfigGet(t.Context(), "dir").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob(filepath.Join(config["dir"], "appendonlydir", "*.incr.aof"))
-	if old, _ := filepath.Glob(filepath.Join(config["dir"], "appendonly.aof")); len(files) == 0 {
-		files = old // before Redis 7
-	}
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no append-only file in %s: %v", config["dir"], err)
-	}
-	fences := map[string]map[int64]bool{}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for in := bufio.NewReader(bytes.NewReader(text)); ; {
-			args := readCommand(in)
-			if args == nil {
-				break
-			}
-			if !strings.EqualFold(args[0], "hset") || args[1] != "{"+namespace+":0}:locks" {
-				continue
-			}
-			for i := 2; i+1 < len(args); i += 2 {
-				if w := parseWrite(0, args[i+1]); w.fence != 0 {
-					if fences[args[i]] == nil {
-						fences[args[i]] = map[int64]bool{}
-					}
-					fences[args[i]][w.fence] = true
-				}
-			}
-		}
-	}
-	return fences
-}
-
-// readCommand reads a command as clients send it; nil at the end.
-func readCommand(in *bufio.Reader) []string {
-	number := func(kind byte) int {
-		for {
-			text, err := in.ReadString('\n')
-			if err != nil {
-				return -1
-			}
-			if text[0] == kind {
-				n, _ := strconv.Atoi(strings.TrimSpace(text[1:]))
-				return n
-			}
-		}
-	}
-	n := number('*')
-	if n < 1 {
-		return nil
-	}
-	args := make([]string, n)
-	for i := range args {
-		size := number('$')
-		if size < 0 {
-			return nil
-		}
-		arg := make([]byte, size+2)
-		if _, err := io.ReadFull(in, arg); err != nil {
-			return nil
-		}
-		args[i] = string(arg[:size])
-	}
-	return args
 }
 
 // counted is what was counted of a job, and what was granted.

@@ -53,7 +53,7 @@ func publish(t *testing.T, section *string, text string) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Torture\n\n<!-- Written by internal/torture (make torture); not by hand. -->\n\n")
-	fmt.Fprintf(&b, "What came of %s with %d cores, %s/%s, %s, on %s%s. Repeat it with\n\n```\nmake torture DURATION=%v SEED=%d\n```\n\n",
+	fmt.Fprintf(&b, "What came of %s with %d cores, %s/%s, %s, on %s%s. Repeat it with\n\n```sh\nmake torture DURATION=%v SEED=%d\n```\n\n",
 		runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, report.redis, time.Now().UTC().Format("2 January 2006"), commit(), *durationFlag, seed())
 	b.WriteString("A seed decides what is done to whom and which work fails, not how the machine schedules its processes: so another run has other numbers.\n")
 	for _, s := range []string{report.torture, report.variants, report.kills} {
