@@ -1,0 +1,9 @@
+package workerotel_test
+
+import (
+	"testing"
+
+	"github.com/lockingworker/lockingworker/internal/redistest"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
