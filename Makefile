@@ -1,18 +1,15 @@
 # Targets whose comment begins with ## are listed by a bare `make`. The checks themselves are steps of .ci/run, so that
 # they run here exactly as in CI, and in every module of the repository.
 
-FUZZTIME ?= 30s
-COUNT    ?= 10
 ROUNDS   ?= 5
 DURATION ?= 10m
 SEED     ?= 0
 FAULT    ?= all
 KILLS    ?= 200
 REPORT   ?=
-export FUZZTIME COUNT
 
 .DEFAULT_GOAL := help
-.PHONY: help check setup test race embedded docker repeat fuzz lint vet fmt tidy tidy-check cover example bench bench-page vulnerabilities model sim scale torture clean
+.PHONY: help check setup test race embedded docker repeat fuzz lint vet fmt tidy tidy-check cover example picture bench bench-page vulnerabilities model sim scale torture clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,22 +20,24 @@ check: ## everything that CI checks (on Debian it installs what is missing)
 setup: ## install redis-server, docker and the tools of .ci/versions
 	@bash .ci/run setup
 
-test: ## all tests, on the first Redis that is there (see README.md)
+test: ## all tests, on the first Redis that is there (see CONTRIBUTING.md)
 	@bash .ci/run test
 
 race: ## all tests with the race detector; a real Redis is required
 	@bash .ci/run race
 
-embedded: ## all tests on the embedded server alone
+embedded: ## the tests that ask for a Redis, on the embedded server
 	@bash .ci/run embedded
 
-docker: ## all tests on Redis in docker
+docker: ## the tests that ask for a Redis, on one in docker
 	@bash .ci/run docker
 
+repeat: export COUNT ?= 10
 repeat: ## the tests of lock and worker COUNT times, with the race detector
 	@bash .ci/run repeat
 
-fuzz: ## each fuzz target for FUZZTIME
+fuzz: export FUZZTIME ?= 30s
+fuzz: ## each fuzz target for FUZZTIME, beside each other
 	@bash .ci/run fuzz
 
 lint: ## staticcheck and golangci-lint
@@ -61,8 +60,11 @@ cover: ## how much of the code the tests reach; the profile is bin/cover.out
 	@go test -coverpkg=./lock/...,./worker/...,./status/... -coverprofile=bin/cover.out ./...
 	@go tool cover -func=bin/cover.out | tail -n 1
 
-example: ## run examples/cluster and examples/fenced
+example: ## run the examples
 	@bash .ci/run example
+
+picture: ## run a cluster in which one fails and one is killed, and draw it into docs/handover.svg (REDIS_URL: there)
+	@go run ./examples/cluster -workers 5 -work 300ms -lock-timeout 1s -kill 2 -svg docs/handover.svg
 
 bench: ## measure against other libraries, ROUNDS rounds, and write docs/benchmarks.*; an hour, on an idle machine
 	@cd bench && go run . -rounds $(ROUNDS) -json ../docs/benchmarks.json -markdown ../docs/benchmarks.md -svg ../docs/benchmarks.svg

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -24,51 +23,18 @@ func read(t *testing.T, name string) string {
 	return string(b)
 }
 
-func TestREADMEProgramCompiles(t *testing.T) {
-	t.Parallel()
-	_, rest, found := strings.Cut(read(t, "README.md"), "```go\n")
-	program, _, ended := strings.Cut(rest, "```")
-	if !found || !ended {
-		t.Fatal("README.md shows no program")
-	}
-	file := filepath.Join(t.TempDir(), "main.go")
-	if err := os.WriteFile(file, []byte(program), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	vet := exec.CommandContext(t.Context(), "go", "vet", file)
-	vet.Dir = root
-	if out, err := vet.CombinedOutput(); err != nil {
-		t.Errorf("go vet: %v\n%s", err, out)
-	}
-	if out, err := exec.CommandContext(t.Context(), "gofmt", "-l", file).CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("gofmt: %v\n%s", err, out)
-	}
-}
-
 var (
-	links    = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 	testName = regexp.MustCompile("`(Test[A-Za-z0-9_]+|Fuzz[A-Za-z0-9_]+)`")
 	testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9_]+)\(`)
 )
 
-func TestLinksLeadSomewhere(t *testing.T) {
-	t.Parallel()
-	for _, page := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/design.md", "docs/dependencies.md", "docs/model.md", "docs/operations.md", "docs/guarantees.md", "docs/benchmarks.md"} {
-		for _, link := range links.FindAllStringSubmatch(read(t, page), -1) {
-			if _, err := os.Stat(filepath.Join(root, filepath.Dir(page), link[1])); err != nil {
-				t.Errorf("%s: %v", page, err)
-			}
-		}
-	}
-}
-
 func TestTestsNamedExist(t *testing.T) {
 	t.Parallel()
 	exist := testsOf(t)
-	for _, page := range []string{"docs/design.md", "docs/guarantees.md"} {
-		for _, n := range testName.FindAllStringSubmatch(read(t, page), -1) {
+	for _, p := range pages(t) {
+		for _, n := range testName.FindAllStringSubmatch(p.prose, -1) {
 			if !exist[n[1]] {
-				t.Errorf("%s names %s, which does not exist", page, n[1])
+				t.Errorf("%s names %s, which does not exist", p.name, n[1])
 			}
 		}
 	}

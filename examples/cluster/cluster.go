@@ -26,6 +26,7 @@ const patience = 10 * time.Second
 // runCluster is the parent: it starts the workers, prints what they report, and returns the exit status.
 func runCluster(flags *flag.FlagSet, set settings) int {
 	began := time.Now()
+	drawn := newPicture(flags, began)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
@@ -36,7 +37,7 @@ func runCluster(flags *flag.FlagSet, set settings) int {
 	}
 	defer server.close()
 
-	c := &cluster{ended: make(chan end), history: newHistory()}
+	c := &cluster{set: set, processes: map[int]*os.Process{}, ended: make(chan end), history: newHistory(), picture: drawn}
 	if err := c.start(ctx, set.workers, workerArgs(flags), server.url); err != nil {
 		stop() // and those that were started leave
 		c.watch()
@@ -53,6 +54,12 @@ func runCluster(flags *flag.FlagSet, set settings) int {
 	s := summarize(job, c.history)
 	s.workers, s.elapsed, s.redis = set.workers, time.Since(began), server.name
 	fmt.Println(s)
+	if set.svg != "" {
+		drawn.close(s.String())
+		if err := drawn.write(set.svg); err != nil {
+			return fail(err)
+		}
+	}
 	return s.outcome.exitStatus()
 }
 
@@ -75,10 +82,13 @@ func workerArgs(flags *flag.FlagSet) []string {
 
 // cluster is the workers that run.
 type cluster struct {
-	running int
-	reports chan string
-	ended   chan end
-	history *history
+	set       settings
+	running   int
+	processes map[int]*os.Process // by the numbers of their workers
+	reports   chan string
+	ended     chan end
+	history   *history
+	picture   *picture
 }
 
 // end is the end of a worker's process.
@@ -118,6 +128,8 @@ func (c *cluster) start(ctx context.Context, workers int, args []string, url str
 			return err
 		}
 		c.running++
+		c.processes[number] = cmd.Process
+		c.picture.start(number)
 		go func() { c.ended <- end{number, cmd.Wait()} }()
 	}
 	return nil
@@ -144,7 +156,10 @@ func (c *cluster) watch() {
 			c.print(line)
 		case e := <-c.ended:
 			c.running--
-			if killed := new(exec.ExitError); errors.As(e.err, &killed) && !killed.Exited() {
+			killed := new(exec.ExitError)
+			bySignal := errors.As(e.err, &killed) && !killed.Exited()
+			c.picture.end(e.worker, bySignal)
+			if bySignal {
 				fmt.Printf("Worker %d ended: %v\n", e.worker, killed)
 				// Ctrl-C reaches the workers too, some before they can handle it, and perhaps before it reaches the parent.
 				status, ok := killed.Sys().(syscall.WaitStatus)
@@ -160,7 +175,13 @@ func (c *cluster) print(line string) {
 		fmt.Fprintln(os.Stderr, line) // not ours: show it all the same
 		return
 	}
+	if r.Event == eventAcquired && r.Attempt == c.set.kill {
+		process := c.processes[r.Worker]
+		c.set.kill = 0 // that attempt, given back, may come again
+		time.AfterFunc(c.set.work/2, func() { _ = process.Kill() })
+	}
 	c.history.add(r)
+	c.picture.add(r)
 	fmt.Println(r)
 }
 

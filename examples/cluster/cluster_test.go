@@ -56,6 +56,7 @@ func TestWrongFlags(t *testing.T) {
 		{"no workers", []string{"-workers", "0"}, 2, "-workers 0"},
 		{"more than certain", []string{"-success", "15"}, 2, "-success 15"},
 		{"not a chance", []string{"-success", "NaN"}, 2, "-success NaN"},
+		{"kill the last but none", []string{"-kill", "-1"}, 2, "-kill -1"},
 		{"no level", []string{"-status", "loud"}, 2, "loud"},
 		{"no URL", []string{"-redis", "redis://u:" + password + "@127.0.0.1:1"}, 1, "want redis://"},
 		{"nobody answers", []string{"-redis", "redis://u:sesame@127.0.0.1:1"}, 1, "redis at 127.0.0.1:1"},

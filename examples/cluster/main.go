@@ -3,12 +3,13 @@
 //
 //	go run ./examples/cluster
 //	go run ./examples/cluster -workers 8 -success 0.5 -redis redis://localhost:6379
+//	go run ./examples/cluster -kill 2 -svg run.svg
 //
 // The program starts itself once for each worker. All workers try to acquire the lock of one job; one of them gets it and
 // works. If it fails, another one takes over, until the work is done or the attempts are used up. To see more, kill a
-// process that works (the line "acquired lock" has its id), stop it for a while (kill -STOP, then -CONT), or press
+// process that works (-kill, or the id in its line "acquired lock"), stop it for a while (kill -STOP, then -CONT), or press
 // Ctrl-C: the attempt is then given back, and nothing but the job's record stays in Redis, until it is forgotten after
-// a minute or two lock timeouts.
+// a minute or two lock timeouts. With -svg the run is drawn, one lane for each process.
 //
 // Without -redis and REDIS_URL it starts a server of its own, in this process. The last line is a summary for scripts:
 //
@@ -53,6 +54,8 @@ type settings struct {
 	key         string
 	seed        uint64
 	work        time.Duration
+	kill        int
+	svg         string
 }
 
 func main() {
@@ -89,6 +92,8 @@ func newFlags() (*flag.FlagSet, *settings) {
 	flags.StringVar(&set.key, "key", "", "`name` of the job; a new one if it is empty")
 	flags.Uint64Var(&set.seed, "seed", showSeed, "which attempts succeed follows from this `number`; 0: a new one")
 	flags.DurationVar(&set.work, "work", 50*time.Millisecond, "how long an attempt works")
+	flags.IntVar(&set.kill, "kill", 0, "kill the process that makes this `attempt`, halfway through its work; 0: none")
+	flags.StringVar(&set.svg, "svg", "", "`file` to draw the run into")
 	flags.Lookup("redis").DefValue = "" // the help shows no password
 	return flags, set
 }
@@ -119,6 +124,9 @@ func (set settings) check(rest []string) error {
 	}
 	if set.workers < 1 {
 		errs = append(errs, fmt.Errorf("-workers %d: want at least 1", set.workers))
+	}
+	if set.kill < 0 {
+		errs = append(errs, fmt.Errorf("-kill %d: want an attempt, or 0", set.kill))
 	}
 	if !(set.success >= 0 && set.success <= 1) {
 		errs = append(errs, fmt.Errorf("-success %v: want 0 to 1", set.success))
