@@ -72,7 +72,10 @@ func leasesOf(ctx context.Context, b *bench, id string, n int, span time.Duratio
 	default:
 		return fmt.Errorf("%s keeps no leases", l.name)
 	}
-	before := memory()
+	before, err := memory(ctx)
+	if err != nil {
+		return err
+	}
 	if err := k.hold(ctx, names); err != nil {
 		return err
 	}
@@ -94,8 +97,12 @@ func leasesOf(ctx context.Context, b *bench, id string, n int, span time.Duratio
 		return err
 	}
 	took := time.Since(began)
+	inUse, err := memory(ctx)
+	if err != nil {
+		return err
+	}
 	r := b.report
-	r.add(id, size(n), bytesEach, "B", l.name, float64(memory()-before)/float64(n))
+	r.add(id, size(n), bytesEach, "B", l.name, float64(inUse-before)/float64(n))
 	r.add(id, size(n), clientShare, "% of a core", l.name, 100*used.Seconds()/took.Seconds())
 	r.add(id, size(n), serverShare, "% of a core", l.name, 100*(after-served).Seconds()/took.Seconds())
 	r.add(id, size(n), goroutinesMost, "", l.name, float64(goroutines))

@@ -67,13 +67,29 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// memory returns how many bytes are in use, stacks included, after a collection.
-func memory() int64 {
+// memory returns how many bytes are in use, stacks included, after as many collections as it takes until the earlier
+// contenders' goroutines, buffers and finalizers have let go of theirs, so that nobody is given the credit for that.
+func memory(ctx context.Context) (int64, error) {
+	const near = 64 << 10
 	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC() // what the first one's finalizers let go of
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc + m.StackInuse)
+	last := int64(-near)
+	for calm := 0; ; {
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		now := int64(m.HeapAlloc + m.StackInuse)
+		if now > last-near { // no less any more
+			calm++
+		} else {
+			calm = 0
+		}
+		if calm == 3 {
+			return now, nil
+		}
+		last = now
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // sleep waits, unless the context ends.
