@@ -59,6 +59,11 @@ func claimers(resource string) []caller {
 			_, _, err := l.Jobs().TryAwait(ctx, lock.JobClaim{ID: lock.JobID{Key: r("tryawait")}, TTL: time.Hour, MaxAttempts: 3})
 			return err
 		}},
+		{"Jobs.TryAwaitSome", func(ctx context.Context, l *lock.Locker) error {
+			_, _, err := l.Jobs().TryAwaitSome(ctx, 2, lock.JobClaim{ID: lock.JobID{Key: r("some")}, TTL: time.Hour, MaxAttempts: 3},
+				lock.JobClaim{ID: lock.JobID{Key: r("some2")}, TTL: time.Hour, MaxAttempts: 3})
+			return err
+		}},
 		{"Jobs.Await", func(ctx context.Context, l *lock.Locker) error {
 			_, _, err := attempt(ctx, l, lock.JobID{Key: r("await")}, time.Hour, 3)
 			return err

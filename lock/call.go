@@ -98,6 +98,9 @@ func (l *Locker) exec(ctx context.Context, calls ...*call) {
 }
 
 func (l *Locker) execUntil(ctx, closing context.Context, calls []*call) {
+	if len(calls) == 0 {
+		return // no input was valid
+	}
 	until := l.now() + giveUp
 	if d, ok := ctx.Deadline(); ok {
 		until = l.now() + min(time.Until(d), giveUp)

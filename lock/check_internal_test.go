@@ -19,7 +19,7 @@ func TestRightsAreThoseOfTheScripts(t *testing.T) {
 	t.Parallel()
 	ofScripts := map[string]bool{}
 	for _, s := range []*script{
-		lockScript, unlockScript, extendScript, renewScript, ownersScript, claimScript,
+		lockScript, unlockScript, extendScript, renewScript, ownersScript, claimScript, pickScript,
 		settleScript, leaveScript, sweepScript, getScript, scanScript, resetScript, {name: "mark", source: markLua},
 	} {
 		for _, call := range commandsOf.FindAllStringSubmatch(s.source, -1) {

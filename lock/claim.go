@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"time"
@@ -49,10 +50,13 @@ type answer struct {
 // answerOf reads the i-th answer of a claim call.
 func answerOf(c *call, i int, cl *claimant) answer {
 	at := 2 + 4*i
-	a := answer{status: c.str(at)}
-	lock, record := c.str(at+1), c.str(at+2)
 	rank, _ := parseDigits(c.str(at + 3))
-	a.rank = int(rank)
+	return cl.answer(c, c.str(at), c.str(at+1), c.str(at+2), int(rank))
+}
+
+// answer reads what a call told of a claim: status, entry of the lock, record and rank.
+func (cl *claimant) answer(c *call, status, lock, record string, rank int) answer {
+	a := answer{status: status, rank: rank}
 	a.Grant = Result{Resource: cl.resource}
 	e, held := parseEntry(lock)
 	if held {
@@ -94,4 +98,71 @@ func answerOf(c *call, i int, cl *claimant) answer {
 		a.Grant.Err = fmt.Errorf("%w: lock or job %q", ErrCorruptState, cl.resource)
 	}
 	return a
+}
+
+// claimed is a call for a part of the claims of a collection.
+type claimed struct {
+	*jobBatch
+	l      *Locker
+	claims []claimant         // of the whole collection
+	nonce  func(k int) string // of the k-th of the call
+}
+
+// claim is the k-th of the call.
+func (b claimed) claim(k int) *claimant { return &b.claims[b.index[k]] }
+
+// orphaned takes the call after its caller left.
+func (b claimed) orphaned(c *call) {
+	if c.mayHaveGranted() {
+		b.l.giveBack(c.shard, b.strays(nil), c.ghost)
+	}
+}
+
+// strays are the call's claims; fences are those of grants that reached their caller, by position.
+func (b claimed) strays(fences map[int]int64) []stray {
+	strays := make([]stray, len(b.index))
+	for k := range b.index {
+		cl := b.claim(k)
+		strays[k] = stray{place: cl.place, resource: cl.resource, nonce: b.nonce(k), lease: cl.lease}
+		if f, ok := fences[k]; ok {
+			strays[k].real = fenceText(f)
+		}
+	}
+	return strays
+}
+
+// answers reads the call's answers into the results, each once and in order, and gives back what
+// their caller is not to have. Where grants were not replicated it returns what is closed when that
+// has been tried.
+func (b claimed) answers(ctx context.Context, rs []JobResult, answer func(k int) answer) (released []<-chan struct{}) {
+	c := b.call
+	err := b.l.outcome(ctx, c)
+	var fences map[int]int64
+	short := false
+	for k, i := range b.index {
+		if err != nil {
+			rs[i].Grant.Err = err
+			continue
+		}
+		a := answer(k)
+		rs[i] = a.JobResult
+		switch {
+		case a.status == "granted" && c.short != nil:
+			rs[i].Grant.unconfirm(c.short)
+			rs[i].Job = JobInfo{ID: rs[i].Job.ID}
+			short = true
+		case a.status == "granted":
+			if fences == nil {
+				fences = make(map[int]int64)
+			}
+			fences[k] = a.Grant.Fence
+		}
+	}
+	if c.state.Load() == callAnswered && (c.ghost > 0 || short || err != nil && c.mayHaveGranted()) {
+		r := b.l.giveBack(c.shard, b.strays(fences), c.ghost)
+		if short {
+			released = append(released, r)
+		}
+	}
+	return released
 }

@@ -138,6 +138,10 @@ func TestForeignRecordIsLeftUntouched(t *testing.T) {
 			if !errors.Is(rs[0].Grant.Err, lock.ErrCorruptState) || rs[1].Grant.Err != nil {
 				t.Errorf("Claim with %q: %+v", value, rs)
 			}
+			_, some, err := l.Jobs().TryAwaitSome(ctx, 1, lock.JobClaim{ID: bad, MaxAttempts: 9})
+			if wantErr(t, err, lock.ErrCorruptState); !errors.Is(some[0].Grant.Err, lock.ErrCorruptState) {
+				t.Errorf("TryAwaitSome with %q: %+v", value, some)
+			}
 			_, _, err = l.Jobs().Await(ctx, lock.JobClaim{ID: bad, MaxAttempts: 1})
 			wantErr(t, err, lock.ErrCorruptState)
 			settled, err := l.Jobs().Settle(ctx, lock.Settlement{ID: bad, Grant: lock.Result{Fence: 1}, End: lock.Done},

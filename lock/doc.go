@@ -62,7 +62,9 @@
 // and releases on every way out.
 //
 // Watch yields what happens in the namespace: which lock expired, whose it was,
-// which attempt ended how.
+// which attempt ended how. Observers are told what this Locker did, and a [Tracer]
+// of each operation as it begins and ends; contrib/workerprom and
+// contrib/workerotel make metrics and spans of that.
 //
 // [Jobs] adds to the lock a run's attempt counter and its outcome. Claim and
 // Await grant an attempt, Settle ends it; what was done stays done for its

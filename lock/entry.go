@@ -1,7 +1,7 @@
 package lock
 
 import (
-	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -193,9 +193,23 @@ func tailOf(position int, lease, owner string) (tail, nonce string) {
 func fenceText(fence int64) string { return digits(fence, 19) }
 
 // A place is where a waiter queues: at a resource, for it or for a run of a job.
-func plainPlace(resource string) string { return fmt.Sprintf("%04x%sp0000", len(resource), resource) }
-func jobPlace(id JobID) string {
-	return fmt.Sprintf("%04x%sj%04x%s", len(id.Key), id.Key, len(id.Run), id.Run)
+func plainPlace(resource string) string { return string(appendPlace(nil, resource, 'p', "")) }
+func jobPlace(id JobID) string          { return string(appendPlace(nil, id.Key, 'j', id.Run)) }
+
+func appendPlace(b []byte, resource string, kind byte, run string) []byte {
+	b = slices.Grow(b, placeHead+len(resource)+len(run))
+	b = append(appendLength(b, len(resource)), resource...)
+	b = append(b, kind)
+	return append(appendLength(b, len(run)), run...)
+}
+
+// placeHead is how long a place is without its names: two lengths and the kind.
+const placeHead = 4 + 1 + 4
+
+// appendLength writes a name's length in four hexadecimal digits.
+func appendLength(b []byte, n int) []byte {
+	const hex = "0123456789abcdef"
+	return append(b, hex[n>>12&15], hex[n>>8&15], hex[n>>4&15], hex[n&15])
 }
 
 // parsePlace is the reverse of jobPlace.

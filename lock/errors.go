@@ -21,6 +21,8 @@ var (
 	ErrJobDone = errors.New("lock: job is done")
 	// ErrJobExhausted says that the job's run has used up its attempts.
 	ErrJobExhausted = errors.New("lock: job is exhausted")
+	// ErrEnough says that TryAwaitSome did not try this claim, since enough others were granted.
+	ErrEnough = errors.New("lock: enough others were granted")
 	// ErrLeaseLost says that a lease ended before its holder released it: it
 	// could not be renewed in time, or Redis says that it is another's.
 	ErrLeaseLost = errors.New("lock: lease lost")

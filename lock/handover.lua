@@ -36,9 +36,16 @@ local function wake(m)
   add(wakes, waiterIn(m), placeIn(m))
 end
 
+-- waited tells whether anybody waits for anything in this shard.
+local function waited()
+  waiting = waiting or redis.call('ZCARD', QUEUE)
+  return waiting > 0
+end
+
 -- Wakes the first 256 of a run; each that is then answered wakes one more.
 local CROWD = '256'
 local function wakeAll(place)
+  if not waited() then return end
   local from, to = below('f' .. place)
   for _, m in ipairs(range(from, to, '0', CROWD)) do wake(m) end
 end
@@ -113,12 +120,6 @@ local function nextFor(r, gone, n)
     end
   end
   return best, early
-end
-
--- waited tells whether anybody waits for anything in this shard.
-local function waited()
-  waiting = waiting or redis.call('ZCARD', QUEUE)
-  return waiting > 0
 end
 
 -- offer makes the entry of r an offer to m, wakes m, and returns the entry.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 )
 
 // Jobs are locks with an attempt counter and an outcome, in the same step.
@@ -123,91 +124,58 @@ func (j Jobs) claim(ctx context.Context, claims []JobClaim) ([]JobResult, error)
 		return nil, err
 	}
 	began := l.now()
-	rs := make([]JobResult, len(claims))
-	cls := make([]claimant, len(claims))
-	seen := make(map[string]struct{}, len(claims))
-	for i, c := range claims {
-		rs[i].Grant.Resource, rs[i].Job.ID = c.ID.Key, c.ID
-		cls[i], rs[i].Grant.Err = j.claimant(c)
-		if _, twice := seen[c.ID.Key]; twice && rs[i].Grant.Err == nil {
-			rs[i].Grant.Err = invalid("JobClaim[%d].ID.Key %q stands twice in the call", i, c.ID.Key)
-		}
-		seen[c.ID.Key] = struct{}{}
-	}
+	rs, cls := j.accept(claims)
 	batches := l.jobBatches(len(claims), claimScript,
 		func(i int) bool { return rs[i].Grant.Err != nil },
 		func(i int) string { return cls[i].resource },
 		func(int) []any { return nil })
-	nonces := make([][]string, len(batches))
+	parts := make([]claimed, len(batches))
 	for n, b := range batches {
 		part := make([]claimant, len(b.index))
 		for k, i := range b.index {
 			part[k] = cls[i]
 		}
-		b.call, nonces[n] = claimCall(b.call.shard, "", part)
-		b.call.orphan = func(c *call) {
-			if c.mayHaveGranted() {
-				l.giveBack(c.shard, jobStrays(part, nonces[n], nil), c.ghost)
-			}
-		}
+		var nonces []string
+		b.call, nonces = claimCall(b.call.shard, "", part)
+		parts[n] = claimed{l: l, jobBatch: b, claims: cls, nonce: func(k int) string { return nonces[k] }}
+		b.call.orphan = parts[n].orphaned
 	}
 	l.execJobs(ctx, batches)
 	var released []<-chan struct{}
-	for n, b := range batches {
-		c := b.call
-		err := l.outcome(ctx, c)
-		var fences map[int]int64
-		short := false
-		for k, i := range b.index {
-			if err != nil {
-				rs[i].Grant.Err = err
-				continue
-			}
-			a := answerOf(c, k, &cls[i])
-			rs[i] = a.JobResult
-			switch {
-			case a.status == "granted" && c.short != nil:
-				rs[i].Grant.unconfirm(c.short)
-				rs[i].Job = JobInfo{ID: rs[i].Job.ID}
-				short = true
-			case a.status == "granted":
-				if fences == nil {
-					fences = make(map[int]int64)
-				}
-				fences[k] = a.Grant.Fence
-			}
-		}
-		if c.state.Load() == callAnswered && (c.ghost > 0 || short || err != nil && c.mayHaveGranted()) {
-			part := make([]claimant, len(b.index))
-			for k, i := range b.index {
-				part[k] = cls[i]
-			}
-			r := l.giveBack(c.shard, jobStrays(part, nonces[n], fences), c.ghost)
-			if short {
-				released = append(released, r)
-			}
+	for _, p := range parts {
+		released = append(released, p.answers(ctx, rs, func(k int) answer { return answerOf(p.call, k, p.claim(k)) })...)
+	}
+	l.granted(ctx, rs, began, released)
+	return rs, jobError("Jobs.Claim", rs)
+}
+
+// accept makes a result for each claim, with an error for one that is not valid, and fills its defaults in.
+func (j Jobs) accept(claims []JobClaim) ([]JobResult, []claimant) {
+	rs := make([]JobResult, len(claims))
+	cls := make([]claimant, len(claims))
+	seen := make(map[string]struct{}, len(claims))
+	for i := range claims {
+		c := &claims[i]
+		rs[i].Grant.Resource, rs[i].Job.ID = c.ID.Key, c.ID
+		cls[i], rs[i].Grant.Err = j.claimant(*c)
+		n := len(seen)
+		if seen[c.ID.Key] = struct{}{}; len(seen) == n && rs[i].Grant.Err == nil {
+			rs[i].Grant.Err = invalid("JobClaim[%d].ID.Key %q stands twice in the call", i, c.ID.Key)
 		}
 	}
+	return rs, cls
+}
+
+// granted waits until what was not replicated has been given back, and tells observers of the grants.
+func (l *Locker) granted(ctx context.Context, rs []JobResult, began time.Duration, released []<-chan struct{}) {
 	if released != nil {
 		l.awaitReleases(ctx, released...)
 	}
 	for i := range rs {
-		if g := rs[i].Grant; g.Err == nil {
+		if g := &rs[i].Grant; g.Err == nil {
 			l.observe(Event{Kind: EventLock, Resource: g.Resource, Owner: g.Owner, Fence: g.Fence, Wait: l.now() - began})
 		}
 	}
-	return rs, jobError("Jobs.Claim", rs)
-}
-
-func jobStrays(claims []claimant, nonces []string, fences map[int]int64) []stray {
-	strays := make([]stray, len(claims))
-	for i := range claims {
-		strays[i] = stray{place: claims[i].place, resource: claims[i].resource, nonce: nonces[i], lease: claims[i].lease}
-		if f, ok := fences[i]; ok {
-			strays[i].real = fenceText(f)
-		}
-	}
-	return strays
 }
 
 // Await waits until an attempt is granted, in the order of arrival, and keeps
@@ -266,13 +234,18 @@ func (j Jobs) TryAwaitAll(ctx context.Context, claims ...JobClaim) (_ []*JobLeas
 // tryAwaitAll claims with the context traced; the leases have the values of ctx.
 func (j Jobs) tryAwaitAll(ctx, traced context.Context, claims []JobClaim) ([]*JobLease, []JobResult, error) {
 	rs, err := j.claim(traced, claims)
+	return j.keep(ctx, rs), rs, err
+}
+
+// keep keeps what was granted.
+func (j Jobs) keep(ctx context.Context, rs []JobResult) []*JobLease {
 	leases, now := make([]*JobLease, len(rs)), j.l.now()
-	for i, r := range rs {
-		if r.Grant.Err == nil {
+	for i := range rs {
+		if r := &rs[i]; r.Grant.Err == nil {
 			leases[i] = &JobLease{lease: j.l.keep(ctx, r.Grant, now), grant: r.Grant, job: r.Job}
 		}
 	}
-	return leases, rs, err
+	return leases
 }
 
 // Get reads jobs, in the order of the ids. An absent one is no error. The error

@@ -115,6 +115,9 @@ func TestG8LateClaimChangesNothing(t *testing.T) {
 		"Claim": func(ctx context.Context, l *lock.Locker) {
 			_, _ = l.Jobs().Claim(ctx, lock.JobClaim{ID: lock.JobID{Key: "r"}, MaxAttempts: 1})
 		},
+		"TryAwaitSome": func(ctx context.Context, l *lock.Locker) {
+			_, _, _ = l.Jobs().TryAwaitSome(ctx, 1, lock.JobClaim{ID: lock.JobID{Key: "r"}, MaxAttempts: 1})
+		},
 		"Unlock by owner": func(ctx context.Context, l *lock.Locker) { _, _ = l.Unlock(ctx, lock.Claims("other", "r")...) },
 		"ForceUnlock":     func(ctx context.Context, l *lock.Locker) { _, _ = l.ForceUnlock(ctx, "r") },
 	}

@@ -21,11 +21,13 @@ end
 -- parse reads a record and its newest grant; nil if it is not ours.
 local function parse(rec)
   local state, nb, attempts, max, retention, lease, at = match(rec, RECORD)
-  if not state or not exact(attempts, max) or not older(rec, at) then return nil end
+  if not state or not exact(attempts, max) then return nil end
   local j = {state = state, nb = nb, attempts = tonumber(attempts), max = tonumber(max), retention = retention, lease = lease, older = ''}
   if at <= #rec then
     local number, f, nonce, granted, ended, how, owner, cause, from = match(rec, GRANT, at)
+    if not number or not exact(number, granted, ended, owner, cause) then return nil end
     local to = from + owner + cause
+    if not older(rec, to) then return nil end
     j.number, j.fence, j.nonce, j.granted, j.ended, j.how = number, f, nonce, granted, ended, how
     j.owner, j.cause = sub(rec, from, from + owner - 1), sub(rec, from + owner, to - 1)
     j.older = sub(rec, to)

@@ -20,7 +20,7 @@ var markLua string
 // renewals and outcomes.
 func (s *script) lasting() bool {
 	switch s {
-	case lockScript, claimScript, extendScript, renewScript, settleScript:
+	case lockScript, claimScript, pickScript, extendScript, renewScript, settleScript:
 		return true
 	default:
 		return false

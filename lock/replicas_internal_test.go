@@ -19,7 +19,7 @@ func TestWhatNeedsNoReplicasDoesNotWaitForThem(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = l.Close() })
-		for _, s := range []*script{lockScript, claimScript, extendScript, settleScript, unlockScript, ownersScript, getScript} {
+		for _, s := range []*script{lockScript, claimScript, pickScript, extendScript, settleScript, unlockScript, ownersScript, getScript} {
 			c := &call{script: s, kin: "kin", args: []any{"", "", "", "", "", "", ""}}
 			f := l.admit(rdb, []*call{c})
 			if lasting := s.lasting(); (f.gate != nil) != (replicas == 0 || lasting) {

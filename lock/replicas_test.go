@@ -98,7 +98,7 @@ func TestGrantThatIsNotReplicatedIsGivenBack(t *testing.T) {
 						if n, err := rdb.ZCard(ctx, keysOf(ns, 0)[queueAt]).Result(); err != nil || n != 0 {
 							t.Errorf("%s has left %d waiters, %v", call.name, n, err)
 						}
-						jobs, err := l.Jobs().Get(ctx, lock.JobID{Key: "r claim"}, lock.JobID{Key: "r tryawait"}, lock.JobID{Key: "r await"})
+						jobs, err := l.Jobs().Get(ctx, lock.JobID{Key: "r claim"}, lock.JobID{Key: "r tryawait"}, lock.JobID{Key: "r some"}, lock.JobID{Key: "r await"})
 						if err != nil {
 							t.Errorf("%s: %v", call.name, err)
 						}

@@ -117,7 +117,7 @@ func TestReplicasAreAskedWhileASlotMoves(t *testing.T) {
 	rdb := redis.NewClusterClient(o)
 	t.Cleanup(func() { _ = rdb.Close() })
 	l := newLockerOn(t, rdb, lock.Config{Namespace: ns, Shards: 1, Replicas: 1})
-	const ttl = time.Second
+	const ttl = 2 * time.Second
 	leases := make([]*lock.Lease, 20)
 	for i := range leases {
 		leases[i] = must[*lock.Lease](t)(l.Hold(ctx, lock.Claim{Resource: fmt.Sprint("r", i), TTL: ttl}))
@@ -137,7 +137,7 @@ func TestReplicasAreAskedWhileASlotMoves(t *testing.T) {
 			_, err := l.TryLock(ctx, lock.Claims("me", fmt.Sprint("claimed meanwhile", round))...)
 			claimed <- err
 		}()
-		pass(ctx, 3*ttl)
+		pass(ctx, 2*ttl)
 		for i, lease := range leases {
 			if wantErr(t, context.Cause(lease.Context()), nil); time.Until(lease.Deadline()) <= 0 {
 				t.Errorf("round %d, lease %d is over", round, i)

@@ -20,7 +20,7 @@ func remembered(d desk, id lock.JobID) bool {
 func TestRecordsAreForgottenAfterTheirRetention(t *testing.T) {
 	everywhere(t, func(t *testing.T, w world) {
 		d := desk{t, w.locker(t, lock.Config{Shards: 1})}
-		const short = 50 * time.Millisecond
+		const short = 300 * time.Millisecond
 		claim := func(key string, retention time.Duration) lock.JobClaim {
 			return lock.JobClaim{ID: lock.JobID{Key: key}, TTL: short, Retention: retention, MaxAttempts: 5}
 		}

@@ -212,6 +212,21 @@ func acts() []act {
 			}
 		}},
 		simply("Claim", claim),
+		simply("TryAwaitSome", func(ctx context.Context, l *lock.Locker) error {
+			_, _, err := l.Jobs().TryAwaitSome(ctx, 1, claimOf(anyRun))
+			return err
+		}),
+		{"TryAwaitSome beside what has lapsed", func(d *deprived) func(context.Context) error {
+			d.lapsed("r")
+			return func(ctx context.Context) error {
+				var claims []lock.JobClaim
+				for _, key := range names("job ", 4) { // so that it looks
+					claims = append(claims, claimOf(lock.JobID{Key: key}))
+				}
+				_, _, err := d.l.Jobs().TryAwaitSome(ctx, 4, claims...)
+				return err
+			}
+		}},
 		{"Claim of a second attempt", func(d *deprived) func(context.Context) error {
 			desk{d.t, d.l}.settle(d.attempted(), lock.Settlement{End: lock.Failed, Retention: time.Hour})
 			return func(ctx context.Context) error { return claim(ctx, d.l) }

@@ -35,6 +35,8 @@ var (
 	ownersLua string
 	//go:embed claim.lua
 	claimLua string
+	//go:embed pick.lua
+	pickLua string
 	//go:embed settle.lua
 	settleLua string
 	//go:embed leave.lua
@@ -58,7 +60,8 @@ var (
 	renewScript  = &script{name: "renew", source: renewLua, sha: sha(renewLua), local: true}
 	ownersScript = newScript("owners", compose(ownersLua)).with(layout{least: -1, tail: -1, head: 2})
 	claimScript  = newScript("claim", compose(claimLua)).with(layout{shared: 1, least: -1, width: 5, resource: 1, tail: 2, head: 2, answers: 4})
-	settleScript = newScript("settle", compose(settleLua)).with(layout{least: -1, width: 7, resource: 1, tail: -1, head: 2, answers: 2})
+	pickScript   = newScript("pick", compose(pickLua))
+	settleScript = newScript("settle", compose(settleLua)).with(layout{least: -1, width: 7, resource: 1, tail: -1, head: 2, answers: 1})
 	leaveScript  = newScript("leave", compose(leaveLua))
 	sweepScript  = newScript("sweep", compose(sweepLua))
 	getScript    = newScript("get", compose(getLua)).with(layout{least: -1, width: 2, resource: 1, tail: -1, head: 2, answers: 3})

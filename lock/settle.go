@@ -48,7 +48,7 @@ func (j Jobs) Settle(ctx context.Context, settlements ...Settlement) (rs Results
 			err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 		}
 		for k, i := range b.index {
-			switch c.status(err, 2+2*k) {
+			switch c.status(err, 2+k) {
 			case "settled", "again":
 				rs[i].Err = c.short
 			case "":

@@ -12,36 +12,6 @@ import (
 	"github.com/lockingworker/lockingworker/lock"
 )
 
-// standstill tells the longest time for which this process did not run from now
-// on: what nothing here can be blamed for.
-func standstill(t *testing.T) func() time.Duration {
-	const beat = 5 * time.Millisecond
-	var still time.Duration
-	stop, ended := make(chan struct{}), make(chan struct{})
-	end := sync.OnceFunc(func() {
-		close(stop)
-		<-ended
-	})
-	t.Cleanup(end)
-	go func() {
-		defer close(ended)
-		for {
-			last := time.Now()
-			select {
-			case <-stop:
-				return
-			case <-time.After(beat):
-			}
-			still = max(still, time.Since(last)-beat)
-		}
-	}()
-	return func() time.Duration {
-		time.Sleep(2 * beat) // what has just happened is noticed
-		end()
-		return still
-	}
-}
-
 // TestG2G10StallOfTenSeconds: Redis stands still for ten seconds, clients have
 // their default options. Calls with deadlines of 500 ms, all of them again and
 // again, return within 600 ms, and for how long the process itself stood still. Leases that end meanwhile are told so in time, and
@@ -68,7 +38,7 @@ func TestG2G10StallOfTenSeconds(t *testing.T) {
 	work, _, err := keeper.Jobs().Await(ctx, claim)
 	wantErr(t, err, nil)
 
-	stood := standstill(t)
+	stood := redistest.Standstill(t)
 	s.Stop()
 	began := time.Now()
 	ended := make(chan string, 2)

@@ -13,7 +13,7 @@ import (
 //
 // Operations have the names of the methods: TryLock, TryLockAll, ForceLock,
 // Extend, Unlock, ForceUnlock, Owners, List, Do, Hold, TryHold, Keep, Release,
-// Jobs.Claim, Jobs.Await, Jobs.TryAwait, Jobs.TryAwaitAll, Jobs.Settle, Jobs.Get,
+// Jobs.Claim, Jobs.Await, Jobs.TryAwait, Jobs.TryAwaitAll, Jobs.TryAwaitSome, Jobs.Settle, Jobs.Get,
 // Jobs.List, Jobs.Reset. Hold and Release are also part of a Do.
 //
 // One more is called lease: it begins when a lease begins to be kept, and ends

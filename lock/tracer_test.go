@@ -152,6 +152,8 @@ func TestTracerIsToldOfEveryOperation(t *testing.T) {
 		{func() error { _, _, err := jobs.TryAwait(ctx, claim("k")); return err }, []string{"Jobs.TryAwait"}, 1, []error{lock.ErrHeld}},
 		{func() error { _, _, err := jobs.TryAwaitAll(ctx, claim("k"), claim("m")); return err },
 			[]string{"Jobs.TryAwaitAll", "lease"}, 2, []error{lock.ErrHeld, nil}},
+		{func() error { _, _, err := jobs.TryAwaitSome(ctx, 1, claim("k"), claim("n")); return err },
+			[]string{"Jobs.TryAwaitSome", "lease"}, 2, []error{lock.ErrHeld, nil}},
 		{func() error {
 			for _, err := range jobs.List(ctx, lock.JobQuery{}) {
 				if err != nil {
@@ -302,22 +304,23 @@ func TestNoTracerCostsNothing(t *testing.T) {
 	granted := make([]lock.Result, 1)
 	f := func(context.Context, *lock.Lease) error { return nil }
 	for name, call := range map[string]func() error{
-		"TryLock":          func() error { _, err := l.TryLock(ctx, claims...); return err },
-		"TryLockAll":       func() error { _, err := l.TryLockAll(ctx, claims...); return err },
-		"ForceLock":        func() error { _, err := l.ForceLock(ctx, claims...); return err },
-		"Extend":           func() error { _, err := l.Extend(ctx, claims...); return err },
-		"Unlock":           func() error { _, err := l.Unlock(ctx, claims...); return err },
-		"ForceUnlock":      func() error { _, err := l.ForceUnlock(ctx, names...); return err },
-		"Owners":           func() error { _, err := l.Owners(ctx, names...); return err },
-		"Do":               func() error { return l.Do(ctx, claims[0], f) },
-		"Hold":             func() error { _, err := l.Hold(ctx, claims[0]); return err },
-		"Keep":             func() error { _, err := l.Keep(ctx, granted...); return err },
-		"Jobs.Claim":       func() error { _, err := jobs.Claim(ctx, jobClaims...); return err },
-		"Jobs.Await":       func() error { _, _, err := jobs.Await(ctx, jobClaims[0]); return err },
-		"Jobs.TryAwaitAll": func() error { _, _, err := jobs.TryAwaitAll(ctx, jobClaims...); return err },
-		"Jobs.Settle":      func() error { _, err := jobs.Settle(ctx, settlements...); return err },
-		"Jobs.Get":         func() error { _, err := jobs.Get(ctx, ids...); return err },
-		"Jobs.Reset":       func() error { return jobs.Reset(ctx, ids...) },
+		"TryLock":           func() error { _, err := l.TryLock(ctx, claims...); return err },
+		"TryLockAll":        func() error { _, err := l.TryLockAll(ctx, claims...); return err },
+		"ForceLock":         func() error { _, err := l.ForceLock(ctx, claims...); return err },
+		"Extend":            func() error { _, err := l.Extend(ctx, claims...); return err },
+		"Unlock":            func() error { _, err := l.Unlock(ctx, claims...); return err },
+		"ForceUnlock":       func() error { _, err := l.ForceUnlock(ctx, names...); return err },
+		"Owners":            func() error { _, err := l.Owners(ctx, names...); return err },
+		"Do":                func() error { return l.Do(ctx, claims[0], f) },
+		"Hold":              func() error { _, err := l.Hold(ctx, claims[0]); return err },
+		"Keep":              func() error { _, err := l.Keep(ctx, granted...); return err },
+		"Jobs.Claim":        func() error { _, err := jobs.Claim(ctx, jobClaims...); return err },
+		"Jobs.Await":        func() error { _, _, err := jobs.Await(ctx, jobClaims[0]); return err },
+		"Jobs.TryAwaitAll":  func() error { _, _, err := jobs.TryAwaitAll(ctx, jobClaims...); return err },
+		"Jobs.TryAwaitSome": func() error { _, _, err := jobs.TryAwaitSome(ctx, 1, jobClaims...); return err },
+		"Jobs.Settle":       func() error { _, err := jobs.Settle(ctx, settlements...); return err },
+		"Jobs.Get":          func() error { _, err := jobs.Get(ctx, ids...); return err },
+		"Jobs.Reset":        func() error { return jobs.Reset(ctx, ids...) },
 	} {
 		if n := testing.AllocsPerRun(100, func() {
 			if err := call(); !errors.Is(err, lock.ErrClosed) {

@@ -11,14 +11,15 @@ import (
 type faults struct {
 	failing    int
 	answer     string
-	unanswered int
+	unanswered *int // how many, of the last DropReplies; nil: none
 	lost       int
 }
 
 // A fault is what befalls one command.
 type fault struct {
 	kind   kind
-	answer string
+	answer string // to failed
+	of     *int   // from what unanswered was taken
 }
 
 type kind uint8
@@ -43,11 +44,11 @@ func (r *Redis) FailNext(n int, answer string) {
 
 // DropReplies has the next n commands executed, and their replies lost with their connections, so that nobody knows what
 // came of them, and they are sent again. What is answered with an error was not executed, and does not count. Otherwise it
-// is as with FailNext.
+// is as with FailNext, which goes first.
 func (r *Redis) DropReplies(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.faults.unanswered = n
+	r.faults.unanswered = &n
 }
 
 // DropMessages has the next n messages of Pub/Sub lost, on all channels: wake-ups, and the events that Watch yields. What
@@ -75,18 +76,18 @@ func (r *Redis) next(command string) fault {
 	case r.faults.failing > 0:
 		r.faults.failing--
 		return fault{kind: failed, answer: r.faults.answer}
-	case r.faults.unanswered > 0:
-		r.faults.unanswered--
-		return fault{kind: unanswered}
+	case r.faults.unanswered != nil && *r.faults.unanswered > 0:
+		*r.faults.unanswered--
+		return fault{kind: unanswered, of: r.faults.unanswered}
 	}
 	return fault{}
 }
 
-// spare takes back that a command was unanswered.
-func (r *Redis) spare() {
+// spare takes back that a command is unanswered.
+func (r *Redis) spare(f fault) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.faults.unanswered++
+	*f.of++
 }
 
 // loses is called before each command, those of scripts too: it has messages get lost. It returns whether that was all.

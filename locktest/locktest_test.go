@@ -209,6 +209,11 @@ func TestFailNext(t *testing.T) {
 		}
 		r.FailNext(math.MaxInt, "")
 		r.Take("r", "another", time.Hour)() // is not a command of the program's
+		subscription := client.Subscribe(ctx, "channel")
+		defer subscription.Close()
+		if _, err := subscription.Receive(ctx); err != nil {
+			t.Errorf("a subscription is no command: %v", err)
+		}
 		r.FailNext(0, "")
 		if n, err := client.Exists(ctx, "a", "b", "c", "d").Result(); n != 2 || err != nil {
 			t.Errorf("%d of 2 executed, %v", n, err)
@@ -358,6 +363,9 @@ func TestEverythingEnds(t *testing.T) {
 			}
 		})
 		r = locktest.New(t)
+		if _, err := r.Options().Dialer(t.Context(), "", ""); err != nil { // nobody closes it
+			t.Fatal(err)
+		}
 		for _, protocol := range []int{2, 3} {
 			o := r.Options()
 			o.Protocol = protocol

@@ -93,8 +93,11 @@ func TestReportSurvivesItsProcess(t *testing.T) {
 					}
 					return ctx.Err()
 				})
-				if first != errors.Is(err, lock.ErrClosed) || first != (outcome != worker.Completed) {
-					t.Errorf("the first: %v; %v, %v", first, outcome, err)
+				switch {
+				case first && !errors.Is(err, lock.ErrClosed):
+					t.Errorf("the one that stopped: %v, %v", outcome, err)
+				case !first && outcome != worker.Completed:
+					t.Errorf("the other one: %v, %v", outcome, err)
 				}
 			})
 		}

@@ -40,9 +40,10 @@ func (r *Redis) serve(c net.Conn, exposed bool) {
 			}
 			peer.WriteError(fault.answer)
 		case unanswered:
-			if r.unanswered(peer, args) {
+			if r.executed(peer, args) {
 				return
 			}
+			r.spare(fault)
 		default:
 			r.commands.Dispatch(peer, args)
 		}
@@ -50,17 +51,17 @@ func (r *Redis) serve(c net.Conn, exposed bool) {
 	}
 }
 
-// unanswered executes a command and keeps its answer back; but an error is answered, since then nothing was executed.
-func (r *Redis) unanswered(peer *server.Peer, args []string) bool {
+// executed executes a command and keeps its answer back; but an error is answered, since it says that nothing was executed.
+func (r *Redis) executed(peer *server.Peer, args []string) bool {
 	var reply bytes.Buffer
 	apart := server.NewPeer(bufio.NewWriter(&reply))
 	apart.Ctx, apart.Resp3 = peer.Ctx, peer.Resp3
 	r.commands.Dispatch(apart, args)
 	apart.Flush()
-	if !bytes.HasPrefix(reply.Bytes(), []byte("-")) {
-		return true
+	peer.Ctx = apart.Ctx // if it was the first command
+	if bytes.HasPrefix(reply.Bytes(), []byte("-")) {
+		peer.WriteRaw(reply.String())
+		return false
 	}
-	peer.WriteRaw(reply.String())
-	r.spare()
-	return false
+	return true
 }

@@ -251,6 +251,9 @@ type patience struct {
 	timer  *time.Timer
 }
 
+// patient is the patience of a worker without Config.MaxWait.
+var patient = new(patience)
+
 // begin starts the clock, once.
 func (p *patience) begin() {
 	switch {

@@ -43,8 +43,8 @@
 // Config.MaxWait, or both. It returns only after the work has returned, and after its handlers have
 // finished: a handler that blocks for ever keeps Run for ever.
 //
-// [Worker.RunAll] does this for any number of jobs, some at a time, and claims, renews and gives them
-// back in collections: thousands of jobs in each of many processes cost few round trips. It does not wait
+// [Worker.RunAll] does this for any number of jobs, some at a time, and claims, renews, settles and gives
+// them back in collections: thousands of jobs in each of many processes cost few round trips. It does not wait
 // in the queue for what others have, but comes back to it; so a Run that waits for a job is before it.
 //
 // [Worker.Acquire] gives the attempt out instead, to be settled by hand: the end of its context releases

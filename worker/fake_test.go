@@ -52,13 +52,13 @@ func (f *fakeJobs) TryAwait(ctx context.Context, claim lock.JobClaim) (lease, lo
 	return f.Await(ctx, claim)
 }
 
-// TryAwaitAll and GiveBackAll are RunAll's, whose tests have a Redis of their own.
-func (f *fakeJobs) TryAwaitAll(context.Context, []lock.JobClaim) ([]lease, []lock.JobResult, error) {
+// TryAwaitSome and SettleAll are RunAll's, whose tests have a Redis of their own.
+func (f *fakeJobs) TryAwaitSome(context.Context, int, []lock.JobClaim) ([]lease, []lock.JobResult, error) {
 	f.t.Error("a collection is claimed")
 	return nil, nil, errRefused
 }
 
-func (f *fakeJobs) GiveBackAll(context.Context, []lease, []time.Duration) []error {
+func (f *fakeJobs) SettleAll(context.Context, []lease, []lock.Settlement) []error {
 	panic("nothing was claimed as a collection")
 }
 

@@ -107,25 +107,48 @@ func (g *Grant) settle(ctx context.Context, s lock.Settlement, cause error) erro
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	end := s.End
-	if end == lock.Exhausted {
-		end = lock.Failed // to fail for good is to fail
+	if over, err := g.over(ctx, s); over {
+		return err
 	}
+	ctx, step, ended := g.settling(ctx, s)
+	err := g.lease.Settle(ctx, s)
+	ended(step, err)
+	return g.noted(s, cause, err)
+}
+
+// over tells whether there is nothing to send, and what becomes of the settlement then.
+func (g *Grant) over(ctx context.Context, s lock.Settlement) (bool, error) {
 	switch {
-	case g.end == end:
-		return nil
+	case g.end == settledAs(s.End):
+		return true, nil
 	case g.end != 0:
-		return ErrSettled
+		return true, ErrSettled
 	case g.lease.Context().Err() != nil && !g.unsure: // if it may be settled, Redis is asked
-		return context.Cause(g.lease.Context())
+		return true, context.Cause(g.lease.Context())
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return true, context.Cause(ctx)
 	}
+	return false, nil
+}
+
+// settledAs is the end that is remembered: to fail for good is to fail.
+func settledAs(end lock.End) lock.End {
+	if end == lock.Exhausted {
+		return lock.Failed
+	}
+	return end
+}
+
+// settling begins a settlement for the Tracer.
+func (g *Grant) settling(ctx context.Context, s lock.Settlement) (context.Context, Step, func(Step, error)) {
 	step := g.step("settle")
 	step.End = s.End
 	ctx, ended := g.s.w.trace(ctx, step)
-	err := g.lease.Settle(ctx, s)
-	ended(step, err)
+	return ctx, step, ended
+}
+
+// noted takes what came of a settlement that was sent.
+func (g *Grant) noted(s lock.Settlement, cause, err error) error {
 	if err != nil {
 		short := errors.Is(err, lock.ErrNotReplicated)
 		g.unsure = g.unsure || short || errors.Is(err, lock.ErrOutcomeUnknown)
@@ -136,7 +159,7 @@ func (g *Grant) settle(ctx context.Context, s lock.Settlement, cause error) erro
 		}
 		return err
 	}
-	g.end = end
+	g.end = settledAs(s.End)
 	g.settled(s, cause)
 	return nil
 }

@@ -11,10 +11,10 @@ import (
 type jobs interface {
 	Await(ctx context.Context, claim lock.JobClaim) (lease, lock.JobResult, error)
 	TryAwait(ctx context.Context, claim lock.JobClaim) (lease, lock.JobResult, error)
-	// TryAwaitAll claims a collection: one lease for each, nil where it was not granted.
-	TryAwaitAll(ctx context.Context, claims []lock.JobClaim) ([]lease, []lock.JobResult, error)
-	// GiveBackAll settles leases as returned, in one call: one error for each.
-	GiveBackAll(ctx context.Context, leases []lease, retentions []time.Duration) []error
+	// TryAwaitSome claims n of a collection: one lease for each, nil where it was not granted.
+	TryAwaitSome(ctx context.Context, n int, claims []lock.JobClaim) ([]lease, []lock.JobResult, error)
+	// SettleAll settles leases, in one call: one error for each.
+	SettleAll(ctx context.Context, leases []lease, settlements []lock.Settlement) []error
 	Get(ctx context.Context, ids ...lock.JobID) ([]lock.JobInfo, error)
 	Reset(ctx context.Context, ids ...lock.JobID) error
 }
@@ -40,8 +40,8 @@ func (j lockJobs) TryAwait(ctx context.Context, claim lock.JobClaim) (lease, loc
 	return asLease(j.Jobs.TryAwait(ctx, claim))
 }
 
-func (j lockJobs) TryAwaitAll(ctx context.Context, claims []lock.JobClaim) ([]lease, []lock.JobResult, error) {
-	granted, results, err := j.Jobs.TryAwaitAll(ctx, claims...)
+func (j lockJobs) TryAwaitSome(ctx context.Context, n int, claims []lock.JobClaim) ([]lease, []lock.JobResult, error) {
+	granted, results, err := j.Jobs.TryAwaitSome(ctx, n, claims...)
 	leases := make([]lease, len(granted))
 	for i, l := range granted {
 		if l != nil {
@@ -51,10 +51,9 @@ func (j lockJobs) TryAwaitAll(ctx context.Context, claims []lock.JobClaim) ([]le
 	return leases, results, err
 }
 
-func (j lockJobs) GiveBackAll(ctx context.Context, leases []lease, retentions []time.Duration) []error {
-	settlements := make([]lock.Settlement, len(leases))
+func (j lockJobs) SettleAll(ctx context.Context, leases []lease, settlements []lock.Settlement) []error {
 	for i, l := range leases {
-		settlements[i] = lock.Settlement{Lease: l.(*lock.JobLease), End: lock.Returned, Retention: retentions[i]}
+		settlements[i].Lease = l.(*lock.JobLease)
 	}
 	results, err := j.Settle(ctx, settlements...)
 	errs := make([]error, len(leases))

@@ -9,9 +9,9 @@ import (
 )
 
 // RunAll has all jobs of a sequence done, by this worker or by others that are at them or were before:
-// Config.Concurrency at a time here, each by the rules of [Worker.Run]. It claims jobs in collections,
-// keeps them, and gives back in collections what it will not begin, so that thousands of them cost few
-// round trips.
+// Config.Concurrency at a time here, each by the rules of [Worker.Run]. It claims, keeps and
+// settles jobs in collections, and gives back in collections what it will not begin, so that thousands of
+// them cost few round trips.
 //
 //   - The sequence may be endless, and slow: what it has yielded is begun at once. RunAll runs ahead of
 //     it by 4,096 jobs at most, and claims them in no order, so that many processes with one sequence

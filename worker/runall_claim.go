@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -57,10 +58,9 @@ func (p *pool) claim(now time.Time) {
 	if p.claiming || room <= 0 || len(p.open) == 0 || now.Before(p.pause) || p.caller.crowded() {
 		return
 	}
-	tasks := p.takeAny(min(room*p.spread, maxClaim, len(p.open)))
+	tasks := p.takeAny(min(int(math.Ceil(float64(room)*p.spread)), maxClaim, len(p.open)))
 	claims := make([]lock.JobClaim, len(tasks))
 	for i, t := range tasks {
-		p.look(t)
 		claims[i] = p.w.claim(t.s.job)
 	}
 	p.claiming = true
@@ -68,7 +68,7 @@ func (p *pool) claim(now time.Time) {
 		bounded, cancel := context.WithTimeout(p.ctx, p.claimTime())
 		defer cancel()
 		sent := time.Now()
-		leases, answers, err := p.w.jobs.TryAwaitAll(bounded, claims)
+		leases, answers, err := p.w.jobs.TryAwaitSome(bounded, room, claims)
 		trip := time.Since(sent)
 		if len(answers) == 0 { // it was not even begun
 			leases, answers = make([]lease, len(tasks)), make([]lock.JobResult, len(tasks))
@@ -76,6 +76,7 @@ func (p *pool) claim(now time.Time) {
 				answers[i].Grant.Err = err
 			}
 		}
+		p.whose(bounded, tasks, answers)
 		late := bounded.Err() != nil
 		p.tell(func() {
 			p.claiming = false
@@ -85,7 +86,24 @@ func (p *pool) claim(now time.Time) {
 	}()
 }
 
-// look notes that a task is about to be claimed.
+// whose finds out, of what is done and had an attempt here whose end is not known, whether it was done by that.
+// The answer to a claim does not say it. Where it cannot be found out the task is claimed again.
+func (p *pool) whose(ctx context.Context, tasks []*task, answers []lock.JobResult) {
+	for i, t := range tasks {
+		a := &answers[i]
+		if t.s.last.Fence == 0 || a.Job.Fence != 0 || !errors.Is(a.Grant.Err, lock.ErrJobDone) {
+			continue
+		}
+		infos, err := p.w.jobs.Get(ctx, t.s.job.id())
+		if err != nil {
+			a.Grant.Err = err
+			continue
+		}
+		a.Job = infos[0]
+	}
+}
+
+// look notes that a task was claimed, before it takes the answer.
 func (p *pool) look(t *task) {
 	t.looks++
 	if t.looks > 1 {
@@ -94,6 +112,10 @@ func (p *pool) look(t *task) {
 	}
 	t.s.again()
 	t.late = false
+	if p.w.cfg.MaxWait == 0 {
+		t.s.wait(patient)
+		return
+	}
 	t.wait++
 	n := t.wait
 	t.s.wait(&patience{limit: p.w.cfg.MaxWait, giveUp: func(error) {
@@ -123,10 +145,20 @@ func (p *pool) answered(tasks []*task, leases []lease, answers []lock.JobResult,
 	now := time.Now()
 	var missed []*task
 	var trouble error
-	granted := 0
+	granted, tried := 0, 0
 	for i, t := range tasks {
-		answer := answers[i]
+		answer := &answers[i]
 		err := answer.Grant.Err
+		if errors.Is(err, lock.ErrEnough) {
+			p.open = append(p.open, t)
+			continue
+		}
+		tried++
+		if t.looks == 0 && err == lock.ErrJobDone { // most frequent, and news to nobody
+			p.refused(t, answer, err)
+			continue
+		}
+		p.look(t)
 		switch {
 		case err == nil:
 			t.s.wait(nil)
@@ -139,12 +171,12 @@ func (p *pool) answered(tasks []*task, leases []lease, answers []lock.JobResult,
 			p.refused(t, answer, err)
 		case errors.Is(err, lock.ErrHeld), errors.Is(err, lock.ErrTooEarly):
 			t.answer = err
-			t.s.look(lock.Look{Result: answer})
+			t.s.look(lock.Look{Result: *answer})
 			if t.late {
 				p.refused(t, answer, fmt.Errorf("%w: %w", err, errMaxWait))
 				continue
 			}
-			p.defers(t, now.Add(pauseAfter(answer, t.looks)))
+			p.defers(t, now.Add(pauseAfter(*answer, t.looks)))
 		case errors.Is(err, lock.ErrUnavailable), late:
 			missed, trouble = append(missed, t), err
 		default:
@@ -152,7 +184,7 @@ func (p *pool) answered(tasks []*task, leases []lease, answers []lock.JobResult,
 		}
 	}
 	p.miss(missed, trouble, len(missed) == len(tasks), now)
-	p.spread = max(1, min(len(tasks)/max(granted, 1), 2*p.spread, maxSpread))
+	p.spread = max(1, min(float64(tried)/float64(max(granted, 1)), 2*p.spread, maxSpread))
 	if granted > room { // others may have what cannot begin
 		p.begin()
 		fit := max(0, len(p.ready)+min(0, p.room()))
@@ -162,9 +194,9 @@ func (p *pool) answered(tasks []*task, leases []lease, answers []lock.JobResult,
 }
 
 // refused ends a task that was refused for good.
-func (p *pool) refused(t *task, answer lock.JobResult, err error) {
+func (p *pool) refused(t *task, answer *lock.JobResult, err error) {
 	t.s.wait(nil)
-	outcome, err := t.s.refusal(p.ctx, answer, err)
+	outcome, err := t.s.refusal(p.ctx, *answer, err)
 	p.end(t, outcome, err)
 }
 
@@ -227,16 +259,16 @@ func (p *pool) giveBack(tasks []*task) {
 	if len(tasks) == 0 {
 		return
 	}
-	leases, retentions := make([]lease, len(tasks)), make([]time.Duration, len(tasks))
+	leases, settlements := make([]lease, len(tasks)), make([]lock.Settlement, len(tasks))
 	for i, t := range tasks {
-		leases[i], retentions[i] = t.lease, p.w.cfg.retention(t.s.job)
+		leases[i], settlements[i] = t.lease, lock.Settlement{End: lock.Returned, Retention: p.w.cfg.retention(t.s.job)}
 		t.lease = nil
 	}
 	tasks = slices.Clone(tasks)
 	go func() {
 		release, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), min(max(p.w.cfg.TTL, minRelease), maxRelease))
 		defer cancel()
-		errs := p.w.jobs.GiveBackAll(release, leases, retentions)
+		errs := p.w.jobs.SettleAll(release, leases, settlements)
 		for i, err := range errs {
 			if err != nil && !errors.Is(err, lock.ErrLeaseLost) {
 				leases[i].Lapse()

@@ -57,18 +57,35 @@ func (l *ledger) wantOnce(t *testing.T, n int) {
 }
 
 func TestWorkersShareTheirJobs(t *testing.T) {
+	t.Run("server", func(t *testing.T) {
+		c := newCluster(t)
+		shareJobs(t, func(owner string) *member { return c.member(owner, worker.Config{}) })
+	})
+	t.Run("cluster", func(t *testing.T) { // in 64 shards
+		redis := redistest.StartCluster(t, redistest.Real)
+		c := &cluster{t: t, namespace: redis.Namespace(t)}
+		shareJobs(t, func(owner string) *member { return c.memberWith(redis.Client(t), owner, worker.Config{}) })
+	})
+}
+
+// shareJobs has four workers do a thousand jobs, some of which fail at first.
+func shareJobs(t *testing.T, member func(owner string) *member) {
 	const jobs, workers = 1000, 4
-	c := newCluster(t)
 	ctx := bounded(t)
 	var l ledger
 	var total worker.Summary
 	var wg sync.WaitGroup
 	summaries := make([]worker.Summary, workers)
 	for i := range summaries {
-		m := c.member(fmt.Sprint("w", i), worker.Config{})
+		m := member(fmt.Sprint("w", i))
 		wg.Go(func() {
 			var err error
-			if summaries[i], err = m.RunAll(ctx, tenants(jobs), l.work); err != nil {
+			if summaries[i], err = m.RunAll(ctx, tenants(jobs), func(ctx context.Context, a worker.Attempt) error {
+				if a.Number == 1 && strings.HasSuffix(a.Job.Key, "0") {
+					return errWork
+				}
+				return l.work(ctx, a)
+			}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -79,9 +96,10 @@ func TestWorkersShareTheirJobs(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		total.Completed += s.Completed
+		total.Attempts += s.Attempts
 	}
-	if total.Completed != jobs {
-		t.Errorf("%d completed", total.Completed)
+	if total.Completed != jobs || total.Attempts != jobs+jobs/10 {
+		t.Errorf("%d completed in %d attempts", total.Completed, total.Attempts)
 	}
 	l.wantOnce(t, jobs)
 }

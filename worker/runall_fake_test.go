@@ -16,6 +16,7 @@ import (
 type fakeRedis struct {
 	t    *testing.T
 	trip time.Duration                           // how long a call takes
+	more int                                     // how many more than wanted are granted, as on several shards
 	fail func(claim lock.JobClaim) error         // nil, or what a claim comes to instead
 	lose func(id lock.JobID, end lock.End) error // nil, or what a settlement comes to instead
 
@@ -28,6 +29,7 @@ type fakeRedis struct {
 	calls   []int // how many claims came in each call
 	claimed map[lock.JobID]int
 	back    []int // how many grants were given back in each call
+	settled []int // how many attempts were settled in each
 }
 
 func newRunAll(t *testing.T, cfg Config) (*Worker, *fakeRedis, *results) {
@@ -100,7 +102,7 @@ func (f *fakeRedis) hold(key string, d time.Duration, done bool) {
 	})
 }
 
-func (f *fakeRedis) TryAwaitAll(ctx context.Context, claims []lock.JobClaim) ([]lease, []lock.JobResult, error) {
+func (f *fakeRedis) TryAwaitSome(ctx context.Context, n int, claims []lock.JobClaim) ([]lease, []lock.JobResult, error) {
 	leases, answers := make([]lease, len(claims)), make([]lock.JobResult, len(claims))
 	select {
 	case <-time.After(f.trip):
@@ -113,6 +115,7 @@ func (f *fakeRedis) TryAwaitAll(ctx context.Context, claims []lock.JobClaim) ([]
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, len(claims))
+	n += f.more
 	seen := make(map[string]bool)
 	var failed error
 	for i, c := range claims {
@@ -120,15 +123,26 @@ func (f *fakeRedis) TryAwaitAll(ctx context.Context, claims []lock.JobClaim) ([]
 			f.t.Errorf("%q stands twice in a claim", c.ID.Key)
 		}
 		seen[c.ID.Key] = true
+		if n <= 0 && !f.refuses(c) {
+			answers[i].Grant.Err, failed = lock.ErrEnough, lock.ErrEnough
+			continue
+		}
 		f.claimed[c.ID]++
 		l, answer := f.answer(c)
 		if answers[i] = answer; l != nil {
 			leases[i] = l
+			n--
 		} else {
 			failed = answer.Grant.Err
 		}
 	}
 	return leases, answers, failed
+}
+
+// refuses tells whether it is known without a grant that a job is not to be had.
+func (f *fakeRedis) refuses(c lock.JobClaim) bool {
+	job := f.record(c.ID)
+	return job.State == lock.JobDone || job.State == lock.JobExhausted || f.leases[c.ID.Key] != nil
 }
 
 func (f *fakeRedis) answer(c lock.JobClaim) (*fakeLease, lock.JobResult) {
@@ -142,6 +156,10 @@ func (f *fakeRedis) answer(c lock.JobClaim) (*fakeLease, lock.JobResult) {
 		}
 	}
 	switch l := f.leases[c.ID.Key]; {
+	case job.State == lock.JobDone && job.Attempt == 1: // as much as Redis then tells
+		_, answer := refused(lock.ErrJobDone)
+		answer.Job = lock.JobInfo{ID: c.ID, State: lock.JobDone, Attempt: 1}
+		return nil, answer
 	case job.State == lock.JobDone:
 		return refused(lock.ErrJobDone)
 	case job.State == lock.JobExhausted:
@@ -209,15 +227,22 @@ func (f *fakeRedis) take(key string, d time.Duration) {
 	l.end(lock.ErrLeaseLost)
 }
 
-func (f *fakeRedis) GiveBackAll(ctx context.Context, leases []lease, retentions []time.Duration) []error {
-	time.Sleep(f.trip)
+func (f *fakeRedis) SettleAll(ctx context.Context, leases []lease, settlements []lock.Settlement) []error {
 	errs := make([]error, len(leases))
+	back := 0
 	for i, l := range leases {
-		errs[i] = l.Settle(ctx, lock.Settlement{End: lock.Returned, Retention: retentions[i]})
+		errs[i] = l.Settle(ctx, settlements[i])
+		if settlements[i].End == lock.Returned {
+			back++
+		}
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.back = append(f.back, len(leases))
+	f.settled = append(f.settled, len(leases))
+	if back > 0 {
+		f.back = append(f.back, back)
+	}
+	f.mu.Unlock()
+	time.Sleep(f.trip) // the way back
 	return errs
 }
 

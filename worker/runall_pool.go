@@ -50,10 +50,13 @@ type pool struct {
 
 	claiming bool // a claim is on its way
 	working  int
-	ending   int // work has returned, and is being recorded
+	ending   int       // works that have returned, and whose end is not recorded
+	endings  []*ending // those of them that are to be settled
+	settling int       // settlements on their way
+	settled  time.Time // when the latest of them began
 
 	trip, took time.Duration // how long a claim and a work take, lately
-	spread     int           // by how much more is claimed than there is room for, because most is refused
+	spread     float64       // by how much more is claimed than there is room for, because most is refused
 	outage     backoff.BackOff
 
 	summary Summary
@@ -79,7 +82,7 @@ func newPool(ctx context.Context, w *Worker, work Func) *pool {
 		work:   work,
 		caller: newCaller(),
 		jobs:   make(chan Job, maxPassing),
-		events: make(chan func()),
+		events: make(chan func(), maxPassing),
 		kick:   make(chan struct{}, 1),
 		over:   make(chan struct{}),
 		behind: make(map[string][]*task),
@@ -104,8 +107,9 @@ func (p *pool) run() {
 	ended := p.ctx.Done()
 	for p.jobs != nil || p.taken > 0 || p.claiming {
 		var next time.Time
+		now := time.Now()
+		p.settle(now)
 		if p.ctx.Err() == nil {
-			now := time.Now()
 			p.begin()
 			p.tidy(now)
 			p.claim(now)
@@ -115,6 +119,9 @@ func (p *pool) run() {
 			if p.taken == 0 && !p.claiming {
 				return // what the sequence may yet yield is not wanted
 			}
+		}
+		if late := p.settled.Add(settlePatience); len(p.endings) > 0 && (next.IsZero() || late.Before(next)) {
+			next = late
 		}
 		if !next.IsZero() {
 			timer.Reset(time.Until(next))
@@ -135,6 +142,9 @@ func (p *pool) run() {
 			}
 		case event := <-p.events:
 			event()
+			for range len(p.events) { // what has happened meanwhile
+				(<-p.events)()
+			}
 		case <-p.kick: // and look again
 		case <-timer.C:
 		case <-ended:
@@ -218,22 +228,17 @@ func (p *pool) perform(t *task, l lease) {
 	grant := t.s.granted(ctx, l)
 	err := grant.perform(ctx, p.work)
 	took := time.Since(began)
+	e := &ending{t: t, grant: grant, ctx: ctx, ended: func(outcome Outcome, err error) {
+		step.Outcome = outcome
+		ended(step, err)
+	}}
+	end, err := grant.judge(ctx, err)
+	e.s, e.cause = grant.settlement(end, err), err
 	p.tell(func() {
 		p.working--
 		p.ending++
 		p.took = average(p.took, took)
-	})
-	outcome, err := grant.conclude(ctx, err)
-	step.Outcome = outcome
-	ended(step, err)
-	p.tell(func() {
-		p.ending--
-		if outcome == 0 && err == nil {
-			t.again()
-			p.open = append(p.open, t)
-			return
-		}
-		p.end(t, outcome, err)
+		p.endings = append(p.endings, e)
 	})
 }
 

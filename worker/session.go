@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/lockingworker/lockingworker/lock"
 	"github.com/lockingworker/lockingworker/status"
@@ -34,18 +35,19 @@ type holder struct {
 }
 
 func (w *Worker) begin(job Job, c *caller) *session {
-	return &session{
-		w:      w,
-		job:    job,
-		log:    w.cfg.Logger.With(zap.String("key", job.Key), zap.String("run", job.Run.Name)),
-		caller: c,
+	log := w.cfg.Logger
+	if log.Core().Enabled(zapcore.FatalLevel) { // otherwise nobody reads it
+		log = log.With(zap.String("key", job.Key), zap.String("run", job.Run.Name))
 	}
+	return &session{w: w, job: job, log: log, caller: c}
 }
 
 // end reports the job's result.
 func (s *session) end(outcome Outcome, err error) Result {
 	result := Result{Job: s.job, Outcome: outcome, Attempts: s.progress.attempt, Err: err}
-	s.log.Info("run ended", zap.Stringer("outcome", outcome), zap.Int("attempts", result.Attempts), zap.Error(err))
+	if line := s.log.Check(zap.InfoLevel, "run ended"); line != nil {
+		line.Write(zap.Stringer("outcome", outcome), zap.Int("attempts", result.Attempts), zap.Error(err))
+	}
 	if f := s.w.cfg.Handlers.OnResult; f != nil {
 		s.push("OnResult", func() { f(result) })
 	}

@@ -21,7 +21,7 @@ type Step struct {
 	// Op is one of
 	//
 	//	run      all of a Run. Of RunAll, one attempt at one job, from its grant until it is recorded
-	//	acquire  Run or Acquire claims and waits. RunAll claims many jobs at once: lock's Jobs.TryAwaitAll
+	//	acquire  Run or Acquire claims and waits. RunAll claims many jobs at once: lock's Jobs.TryAwaitSome
 	//	work     the Func; its context is the one that the Tracer returned
 	//	settle   what came of the attempt is recorded; once more for each time that this has to be repeated
 	//

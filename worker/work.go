@@ -35,10 +35,19 @@ func (g *Grant) perform(ctx context.Context, work Func) error {
 // the worker has to acquire again.
 func (g *Grant) conclude(ctx context.Context, err error) (Outcome, error) {
 	end, err := g.judge(ctx, err)
-	g.stopClock()
-	if failure := g.record(ctx, end, err); failure != nil {
-		return g.unsettled(ctx, end, err, failure)
+	return g.finish(ctx, g.settlement(end, err), err, nil)
+}
+
+// finish records a settlement and says what became of it. first is what came of a first try, if there was one.
+func (g *Grant) finish(ctx context.Context, s lock.Settlement, cause, first error) (Outcome, error) {
+	if failure := g.record(ctx, s, cause, first); failure != nil {
+		return g.unsettled(ctx, s.End, cause, failure)
 	}
+	return g.outcome(ctx, s.End, cause)
+}
+
+// outcome is what becomes of an attempt whose end is recorded.
+func (g *Grant) outcome(ctx context.Context, end lock.End, err error) (Outcome, error) {
 	switch {
 	case end == lock.Done:
 		return Completed, nil
@@ -54,6 +63,7 @@ func (g *Grant) conclude(ctx context.Context, err error) (Outcome, error) {
 
 // judge says how an attempt ended whose work returned err, and why.
 func (g *Grant) judge(ctx context.Context, err error) (lock.End, error) {
+	g.stopClock()
 	if panicked, ok := err.(*PanicError); ok {
 		g.s.trouble(panicked)
 		return lock.Failed, panicked // whatever ended its context: this is no orderly end
@@ -92,8 +102,8 @@ func timedOut(err error) error {
 // is not known whether a send was executed, only an answer can tell. A lease that was renewed meanwhile
 // says that Redis is there, and only not all of the job's shard: its slot is on its way to another node.
 // What is done and only not replicated yet is settled again until it is, or until ctx ends.
-func (g *Grant) record(ctx context.Context, end lock.End, cause error) (failure error) {
-	settlement, unknown := g.settlement(end, cause), false
+func (g *Grant) record(ctx context.Context, settlement lock.Settlement, cause, first error) (failure error) {
+	unknown := errors.Is(first, lock.ErrOutcomeUnknown)
 	once := func(release context.Context) error {
 		failure = g.settle(release, settlement, cause)
 		unknown = unknown || errors.Is(failure, lock.ErrOutcomeUnknown)

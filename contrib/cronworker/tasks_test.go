@@ -133,10 +133,9 @@ func TestLostLeaseCancelsTheWork(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	proxy := redistest.NewProxy(t, c.server.Addr())
-	cfg := worker.Config{TTL: 400 * time.Millisecond}
 	begun, cancelled := make(chan struct{}), make(chan error, 1)
 
-	a := c.memberThrough(proxy, "a", cfg)
+	a := c.memberThrough(proxy, "a", worker.Config{TTL: 400 * time.Millisecond})
 	a.schedule(grid(rare), a.task(func(ctx context.Context, _ worker.Attempt) error {
 		proxy.Stall(redistest.Both)
 		close(begun)
@@ -147,7 +146,7 @@ func TestLostLeaseCancelsTheWork(t *testing.T) {
 	go a.cron.Entries()[0].WrappedJob.Run()
 	receive(t, begun)
 
-	b := c.member("b", cfg)
+	b := c.member("b", worker.Config{})
 	worked := make(chan worker.Attempt, 1)
 	b.schedule(grid(rare), b.task(func(_ context.Context, attempt worker.Attempt) error {
 		worked <- attempt

@@ -78,7 +78,7 @@ func TestLeaderStepsDownWithItsLease(t *testing.T) {
 	proxy := redistest.NewProxy(t, c.server.Addr())
 	a := newCandidate(t, c.lockerThrough(proxy, "a"), 400*time.Millisecond)
 	receive(t, a.leads)
-	b := newCandidate(t, c.locker("b"), 400*time.Millisecond)
+	b := newCandidate(t, c.locker("b"), time.Minute)
 	proxy.Stall(redistest.Both)
 	proxy.Refuse(true)
 	if !receive(t, b.leads) || a.IsLeader(t.Context()) == nil || b.IsLeader(t.Context()) != nil {

@@ -43,12 +43,8 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	s, err := gocron.NewScheduler(gocron.WithLocation(time.UTC))
-	if err != nil {
-		panic(err)
-	}
 	results := make(chan gocronworker.Result)
-	job, err := gocronworker.NewJob(s, gocron.CronJob("0 3 * * *", false), gocronworker.Task{
+	report := gocronworker.Task{
 		Worker: w,
 		Key:    "report",
 		Work: func(ctx context.Context, a worker.Attempt) error {
@@ -56,22 +52,26 @@ func Example() {
 			return nil
 		},
 		OnResult: func(r gocronworker.Result) { results <- r },
-	}, gocron.WithSingletonMode(gocron.LimitModeReschedule))
-	if err != nil {
-		panic(err)
 	}
-	s.Start()
 
-	// This is what other replicas' ticks come to, and anybody's who starts it by hand: the last night's, once.
-	for range 2 {
-		if err := job.RunNow(); err != nil {
+	for range 2 { // replicas
+		s, err := gocron.NewScheduler(gocron.WithLocation(time.UTC))
+		if err != nil {
+			panic(err)
+		}
+		job, err := gocronworker.NewJob(s, gocron.CronJob("0 3 * * *", false), report, gocron.WithSingletonMode(gocron.LimitModeReschedule))
+		if err != nil {
+			panic(err)
+		}
+		s.Start()
+		if err := job.RunNow(); err != nil { // as it would be called at three: it is the last night's
 			panic(err)
 		}
 		r := <-results
 		fmt.Println(r.Outcome, r.Err)
-	}
-	if err := s.Shutdown(); err != nil { // what runs is interrupted, and handed over
-		panic(err)
+		if err := s.Shutdown(); err != nil { // what runs is interrupted, and handed over
+			panic(err)
+		}
 	}
 	// Output:
 	// report of 03:00

@@ -147,10 +147,9 @@ func TestLostLeaseCancelsTheWork(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	proxy := redistest.NewProxy(t, c.server.Addr())
-	cfg := worker.Config{TTL: 400 * time.Millisecond}
 	begun, cancelled := make(chan struct{}), make(chan error, 1)
 
-	a := c.memberWith(c.lockerThrough(proxy, "a"), "a", cfg)
+	a := c.memberWith(c.lockerThrough(proxy, "a"), "a", worker.Config{TTL: 400 * time.Millisecond})
 	a.rarely(func(ctx context.Context, _ worker.Attempt) error {
 		proxy.Stall(redistest.Both)
 		close(begun)
@@ -160,7 +159,7 @@ func TestLostLeaseCancelsTheWork(t *testing.T) {
 	})()
 	receive(t, begun)
 
-	b := c.member("b", cfg)
+	b := c.member("b", worker.Config{})
 	worked := make(chan worker.Attempt, 1)
 	b.rarely(func(_ context.Context, attempt worker.Attempt) error {
 		worked <- attempt

@@ -2,10 +2,12 @@ package gocronworker_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/go-co-op/gocron/v2"
+	"github.com/google/uuid"
 	"github.com/jonboulle/clockwork"
 
 	"github.com/lockingworker/lockingworker/contrib/gocronworker"
@@ -27,7 +29,7 @@ func (c *cluster) clocked(name string, now time.Time, cfg worker.Config) *clocke
 
 func (m *clocked) task(work worker.Func) gocronworker.Task {
 	t := m.member.task(work)
-	t.Now = m.clock.Now
+	t.Now = func() time.Time { return m.clock.Now().UTC() } // the scheduler's location is for gocron to know
 	return t
 }
 
@@ -173,8 +175,31 @@ func TestTicksOfEachKind(t *testing.T) {
 					if r.Outcome != worker.Completed || r.Job.Run.Name != want {
 						t.Errorf("tick %d: %+v, want %s", i+1, r, want)
 					}
+					if i+1 == len(tt.want) {
+						break
+					}
+					next, err := time.Parse(time.RFC3339, tt.want[i+1])
+					if err != nil {
+						t.Fatal(err)
+					}
+					if kept := r.Job.Run.Retention; kept < 2*next.Sub(r.Tick) || kept < 10*time.Minute {
+						t.Errorf("tick %d is remembered for %v", i+1, kept)
+					}
 				}
 			})
+		}
+	}
+}
+
+// A DurationJob whose ticks are at the very end of a period, now more and now less late: each has its own.
+func TestTicksAtTheEndOfAPeriod(t *testing.T) {
+	t.Parallel()
+	m := newCluster(t).clocked("a", at(t, "UTC", "2026-11-22 12:00:58").Add(900*time.Millisecond), worker.Config{})
+	job := m.job(gocron.DurationJob(time.Minute), m.task(nothing))
+	m.Start()
+	for n := range 6 {
+		if r := m.tick(job, time.Duration(n%2)*200*time.Millisecond); r.Outcome != worker.Completed {
+			t.Errorf("tick %d: %+v", n+1, r)
 		}
 	}
 }
@@ -227,6 +252,28 @@ func TestEarlyTicks(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// gocron ends the context of the last tick before WithStopAt's end, as doc.go says.
+func TestTheLastTickIsLeftOut(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	m := c.clocked("a", at(t, "UTC", "2026-11-22 12:00:00"), worker.Config{})
+	heard := make(chan error, 1)
+	job := m.job(gocron.CronJob("* * * * *", false), m.task(nothing),
+		gocron.WithStopAt(gocron.WithStopDateTime(at(t, "UTC", "2026-11-22 12:02:30"))),
+		gocron.WithEventListeners(gocron.AfterJobRunsWithError(func(_ uuid.UUID, _ string, err error) { heard <- err })))
+	m.Start()
+	if r := m.tick(job, 0); r.Outcome != worker.Completed {
+		t.Errorf("%+v", r)
+	}
+	if err := m.clock.BlockUntilContext(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	m.clock.Advance(time.Minute)
+	if err := receive(t, heard); !errors.Is(err, context.Canceled) || len(c.results) > 0 {
+		t.Errorf("gocron heard %v, and there are %d results", err, len(c.results))
 	}
 }
 

@@ -60,7 +60,7 @@ func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 // claiming are the operations that may be refused.
 var claiming = map[string]bool{
 	"TryLock": true, "TryLockAll": true, "ForceLock": true, "Do": true, "Hold": true, "TryHold": true,
-	"Jobs.Claim": true, "Jobs.Await": true, "Jobs.TryAwait": true, "Jobs.TryAwaitAll": true,
+	"Jobs.Claim": true, "Jobs.Await": true, "Jobs.TryAwait": true, "Jobs.TryAwaitAll": true, "Jobs.TryAwaitSome": true,
 }
 
 // refusal tells why a claim was refused; "" if it was not, or failed.
@@ -78,6 +78,8 @@ func refusal(err error) string {
 		return "aborted"
 	case errors.Is(err, lock.ErrHeld):
 		return "held"
+	case errors.Is(err, lock.ErrEnough):
+		return "enough"
 	default:
 		return ""
 	}

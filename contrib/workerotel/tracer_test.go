@@ -17,6 +17,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	api "go.opentelemetry.io/otel/trace"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/lockingworker/lockingworker/contrib/workerotel"
 	"github.com/lockingworker/lockingworker/internal/redistest"
@@ -332,6 +334,12 @@ func TestRunAllHasATraceForEachAttempt(t *testing.T) {
 	counts := map[string]int{}
 	for _, s := range w.take() {
 		counts[s.path]++
+		if failure := s.failure(t); failure != "" {
+			t.Errorf("%s failed with %q", s.path, failure)
+		}
+		if strings.HasPrefix(s.path, "Jobs.TryAwait") {
+			counts["claims"]++
+		}
 		if s.Name == "run" && (s.attributes["outcome"] != "completed" || s.attributes["attempt"] != "1") {
 			t.Errorf("a run has %v", s.attributes)
 		}
@@ -341,7 +349,7 @@ func TestRunAllHasATraceForEachAttempt(t *testing.T) {
 			t.Errorf("%d spans %q, want %d", counts[path], path, len(jobs))
 		}
 	}
-	if n := counts["Jobs.TryAwaitAll"]; n == 0 || n == len(jobs) {
+	if n := counts["claims"]; n == 0 || n == len(jobs) {
 		t.Errorf("%d claims for %d jobs", n, len(jobs))
 	}
 }
@@ -370,6 +378,44 @@ func TestAnyBytesCanBeExported(t *testing.T) {
 	}
 	if n < 20 {
 		t.Errorf("%d attributes", n)
+	}
+}
+
+// TestLogsHaveTheSameNames: a line of the log leads to the spans of that attempt.
+func TestLogsHaveTheSameNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	core, logs := observer.New(zap.InfoLevel)
+	job := worker.Job{Key: "report", Run: worker.Once("2026-11-22")}
+	if _, err := w.worker(worker.Config{Logger: zap.New(core)}).Run(bounded(t), job, succeed); err != nil {
+		t.Fatal(err)
+	}
+	var work, run span
+	for _, s := range w.take() {
+		switch s.Name {
+		case "work":
+			work = s
+		case "run":
+			run = s
+		}
+	}
+	for message, want := range map[string]struct {
+		span   span
+		fields []string
+	}{
+		"attempt granted":   {work, []string{"key", "run", "owner", "attempt", "fence"}},
+		"attempt completed": {work, []string{"key", "run", "attempt", "fence"}},
+		"run ended":         {run, []string{"key", "run", "outcome"}},
+	} {
+		lines := logs.FilterMessage(message).All()
+		if len(lines) != 1 {
+			t.Fatalf("%d lines say %q", len(lines), message)
+		}
+		for _, name := range want.fields {
+			if got := fmt.Sprint(lines[0].ContextMap()[name]); got != want.span.attributes[name] || got == "" {
+				t.Errorf("%s has %s %q, the span has %q", message, name, got, want.span.attributes[name])
+			}
+		}
 	}
 }
 

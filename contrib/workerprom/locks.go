@@ -36,7 +36,7 @@ func (t *lockTracer) StartStep(ctx context.Context, step worker.Step) (context.C
 // claiming are the operations that may be granted something. TryLockAll and ForceLock are, Do only by its Hold.
 var claiming = map[string]bool{
 	"TryLock": true, "TryLockAll": true, "ForceLock": true, "Hold": true, "TryHold": true,
-	"Jobs.Claim": true, "Jobs.Await": true, "Jobs.TryAwait": true, "Jobs.TryAwaitAll": true,
+	"Jobs.Claim": true, "Jobs.Await": true, "Jobs.TryAwait": true, "Jobs.TryAwaitAll": true, "Jobs.TryAwaitSome": true,
 }
 
 // ended counts an operation of a Locker that took so long.
@@ -58,7 +58,9 @@ func (m *Metrics) ended(op string, took time.Duration, rs lock.Results, err erro
 			continue
 		}
 		failed++
-		m.failed(op, rs[i].Err)
+		if !errors.Is(rs[i].Err, lock.ErrEnough) { // was not tried
+			m.failed(op, rs[i].Err)
+		}
 	}
 	if err != nil && failed == 0 {
 		m.failed(op, err)

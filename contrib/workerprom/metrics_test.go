@@ -168,6 +168,8 @@ func TestLocksAreCounted(t *testing.T) {
 	wantErr(t, err, lock.ErrHeld)
 	_, err = l.TryLockAll(ctx, lock.Claims("other", "free", many[0])...)
 	wantErr(t, err, lock.ErrHeld)
+	_, _, err = l.Jobs().TryAwaitSome(ctx, 0, lock.JobClaim{ID: lock.JobID{Key: "not tried"}, MaxAttempts: 1})
+	wantErr(t, err, lock.ErrEnough)
 	_, err = l.Unlock(ctx, rs.Claims()...)
 	wantErr(t, err, nil)
 	_, err = l.Unlock(ctx, rs.Claims()[0])
@@ -272,6 +274,9 @@ func TestJobsAreCounted(t *testing.T) {
 
 	got := w.values()
 	for name := range got {
+		if strings.HasPrefix(name, "lock_errors") {
+			t.Errorf("%s is %v, and nothing failed", name, got[name])
+		}
 		if strings.HasPrefix(name, "lock_") {
 			delete(got, name)
 		}

@@ -35,7 +35,7 @@ func testTenTicks(t *testing.T, scheduler, redis string, args []string) {
 	p := demotest.Start(t, args...)
 	status, s := p.Finish()
 	if status != 0 || s["scheduler"] != scheduler || s["redis"] != redis ||
-		s.Int("processes") != 3 || s.Int("ticks") != 10 || s.Int("runs") != 10 || s.Int("attempts") < 10 || s.Duration("elapsed") < 2*time.Second {
+		s.Int("processes") != 3 || s.Int("ticks") != 10 || s.Int("runs") != 10 || s.Int("attempts") < 10 || s.Duration("elapsed") < 9*200*time.Millisecond {
 		t.Errorf("exit status %d, %v", status, s)
 	}
 	if n := p.Count(`^process \d is ready$`); n != 3 {

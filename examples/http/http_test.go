@@ -133,13 +133,17 @@ func TestSIGTERMGivesTheAttemptBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Any)
 	namespace := server.Namespace(t)
-	p := demotest.Start(t, "-addr", "127.0.0.1:0", "-redis", server.URL(), "-namespace", namespace, "-every", "1h", "-work", "1h")
+	p := demotest.Start(t, "-addr", "127.0.0.1:0", "-redis", server.URL(), "-namespace", namespace, "-every", "1h", "-work", "1h", "-linger", "2s")
 	url := p.Await(`^Listening on (http://.+)$`)[1]
 	var r report
 	await(t, url, func(body string) bool {
 		return json.Unmarshal([]byte(body), &r) == nil && r.State == "running" && r.Attempt == 1
 	})
 	p.Signal(syscall.SIGTERM)
+	await(t, url+"/healthz", func(body string) bool { return body == "ending\n" })
+	await(t, url+"/metrics", func(body string) bool {
+		return strings.Contains(body, "\nlockingworker_worker_attempts_ended_total{end=\"returned\",kind=\"reports\"} 1\n")
+	})
 	status, s := p.Finish()
 	if status != 0 || s["outcome"] != "stopped" || s.Int("interrupted") != 1 || s["redis"] != "given" {
 		t.Errorf("exit status %d, %v", status, s)

@@ -13,9 +13,10 @@
 // Without -redis and REDIS_URL it starts a server of its own, in this process.
 //
 // At SIGTERM or Ctrl-C /healthz says 503, so that no more requests are sent here, and the work's context ends. The work
-// returns; its attempt is given back, not counted, and another replica begins it at once. Then requests that are under way
-// are answered, the Locker is closed, and the exit status is 0. Whatever ends a service by SIGTERM kills it after a time:
-// work and requests together must not take longer. A second Ctrl-C ends it at once.
+// returns; its attempt is given back, not counted, and another replica begins it at once. Requests are taken for as long as
+// -linger says, which should be what a load balancer takes to notice; those that are under way then are answered, the
+// Locker is closed, and the exit status is 0. Whatever ends a service by SIGTERM kills it after a time: all of that must not
+// take longer. A second Ctrl-C ends it at once.
 //
 // What is to be copied is in service.go. The last line is a summary for scripts:
 //
@@ -48,6 +49,7 @@ type settings struct {
 	work      time.Duration
 	fail      float64
 	length    time.Duration
+	linger    time.Duration
 	namespace string
 	redis     *string
 }
@@ -81,6 +83,7 @@ func parse(args []string) (set settings, err error) {
 	flags.DurationVar(&set.work, "work", time.Second, "how long the work takes")
 	flags.Float64Var(&set.fail, "fail", 0.3, "how likely an attempt fails, from 0 to 1")
 	flags.DurationVar(&set.length, "for", 0, "end after this `time`; 0: at a signal")
+	flags.DurationVar(&set.linger, "linger", 0, "for how `long` requests are still taken when it is to end")
 	flags.StringVar(&set.namespace, "namespace", "http-example", "`prefix` of all keys in Redis")
 	set.redis = demo.RedisFlag(flags)
 	if err := flags.Parse(args); err != nil {

@@ -88,6 +88,10 @@ func (s *service) serve(ctx context.Context) error {
 	fmt.Printf("Listening on http://%s\n", listener.Addr())
 
 	s.makeReports(ctx) // returns when the attempt that it had has been given back
+	select {
+	case <-time.After(s.set.linger):
+	case <-served: // it has failed
+	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
 	err = s.http.Shutdown(bounded)

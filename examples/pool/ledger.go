@@ -9,32 +9,40 @@ import (
 
 // ledger is who did which job, each time that it was done.
 type ledger struct {
-	by     map[string][]int // processes, by job
+	by     map[string][]int        // processes, by job
+	lost   map[string]map[int]bool // by job: processes that could not record it, as far as they know
 	killed []int
 }
 
-// add notes a line of a process; first reports whether the job had not been done before.
+func newLedger() ledger { return ledger{by: map[string][]int{}, lost: map[string]map[int]bool{}} }
+
+// add notes a line of a process (see member.tell); first reports whether it did a job that had not been done before.
 func (l *ledger) add(line string) (first bool, number int, err error) {
-	number, key, err := parseLine(line)
-	if err != nil {
+	fields := strings.Fields(line)
+	if len(fields) != 4 || fields[0] != "process" {
+		return false, 0, fmt.Errorf("not a line of a process: %q", line)
+	}
+	if number, err = strconv.Atoi(fields[1]); err != nil {
 		return false, 0, err
 	}
-	l.by[key] = append(l.by[key], number)
-	return len(l.by[key]) == 1, number, nil
-}
-
-// parseLine reads what member.work writes.
-func parseLine(line string) (number int, key string, err error) {
-	fields := strings.Fields(line)
-	if len(fields) != 4 || fields[0] != "process" || fields[2] != "did" {
-		return 0, "", fmt.Errorf("not a line of a process: %q", line)
+	key := fields[3]
+	switch fields[2] {
+	case did:
+		l.by[key] = append(l.by[key], number)
+		return len(l.by[key]) == 1, number, nil
+	case lost:
+		if l.lost[key] == nil {
+			l.lost[key] = map[int]bool{}
+		}
+		l.lost[key][number] = true
+		return false, number, nil
+	default:
+		return false, 0, fmt.Errorf("not a line of a process: %q", line)
 	}
-	number, err = strconv.Atoi(fields[1])
-	return number, fields[3], err
 }
 
-// count tells how many jobs were done once, and how many again. The error says that one was done again although nobody had
-// been killed who had done it.
+// count tells how many jobs were done once, and how many again. The error says that one was done again although whoever
+// had done it was not killed, and has recorded it.
 func (l *ledger) count() (once, repeated int, err error) {
 	for key, numbers := range l.by {
 		if len(numbers) == 1 {
@@ -43,8 +51,8 @@ func (l *ledger) count() (once, repeated int, err error) {
 		}
 		repeated++
 		for _, number := range numbers[:len(numbers)-1] {
-			if !slices.Contains(l.killed, number) {
-				err = fmt.Errorf("%s was done by processes %v, and process %d was not killed", key, numbers, number)
+			if !slices.Contains(l.killed, number) && !l.lost[key][number] {
+				err = fmt.Errorf("%s was done by processes %v, and process %d was not killed, and has recorded it", key, numbers, number)
 			}
 		}
 	}

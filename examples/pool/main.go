@@ -9,13 +9,14 @@
 //
 // With -kill some of the processes are killed on the way (SIGKILL). What they had at hand is done by the others, when the
 // leases have run out; what they had done and could not record any more is done again. So repeated may be more than 0 then,
-// but not by much, and only by who was killed.
+// but not by much, and only after who was killed. (Or where Redis is so slow that a process cannot record its work within
+// the lease; then it says so.)
 //
 // The records stay in Redis for an hour. The last line is a summary for scripts:
 //
 //	summary: outcome=completed jobs=10000 once=10000 repeated=0 missing=0 processes=16 killed=0 elapsed=1.9s redis=embedded
 //
-//	outcome    completed, interrupted, or broken: not every job was done, or one was repeated that no killed process had done
+//	outcome    completed, interrupted, or broken: not every job was done, or one was repeated without such a reason
 //	once       jobs that were done by one process, one time; repeated are those that were done again; missing were never done
 //	redis      embedded, or host:port
 //

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -46,7 +47,17 @@ func (m member) run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = locker.Close() }()
-	w, err := worker.New(locker, worker.Config{TTL: m.Lease, Concurrency: m.Concurrency})
+	w, err := worker.New(locker, worker.Config{
+		TTL: m.Lease, Concurrency: m.Concurrency,
+		Handlers: worker.Handlers{
+			OnLost: func(a worker.Attempt) { _ = m.tell(lost, a.Job) },
+			OnError: func(job worker.Job, err error) {
+				if job.Key != "" && errors.Is(err, lock.ErrOutcomeUnknown) {
+					_ = m.tell(lost, job)
+				}
+			},
+		},
+	})
 	if err != nil {
 		return err
 	}
@@ -66,13 +77,24 @@ func jobs(pool string, n int) iter.Seq[worker.Job] {
 	}
 }
 
-// work takes its time, and then writes what it did, in one piece.
+// work takes its time, and then says what it did.
 func (m member) work(ctx context.Context, a worker.Attempt) error {
 	select {
 	case <-time.After(m.Work):
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	_, err := fmt.Fprintf(os.Stdout, "process %d did %s\n", m.Number, a.Job.Key)
+	return m.tell(did, a.Job)
+}
+
+// What is told of a job.
+const (
+	did  = "did"
+	lost = "lost" // the lease, or Redis, before it was known to be recorded what came of the work: it may be done again
+)
+
+// tell writes a line for the parent's ledger, in one piece.
+func (m member) tell(what string, job worker.Job) error {
+	_, err := fmt.Fprintf(os.Stdout, "process %d %s %s\n", m.Number, what, job.Key)
 	return err
 }

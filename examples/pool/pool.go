@@ -39,7 +39,7 @@ func run(set settings) int {
 	defer server.Close()
 	p := &pool{
 		settings: set, server: server, name: "pool-" + rand.Text()[:8],
-		processes: map[int]*demo.Process{}, ledger: ledger{by: map[string][]int{}},
+		processes: map[int]*demo.Process{}, ledger: newLedger(),
 		bar: progressbar.NewOptions(set.jobs, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetVisibility(term.IsTerminal(int(os.Stderr.Fd()))),
 			progressbar.OptionSetDescription("jobs"), progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("jobs"),
 			progressbar.OptionThrottle(50*time.Millisecond), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish()),

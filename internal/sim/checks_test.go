@@ -132,6 +132,7 @@ func (w *world) judge(c *call, ctx context.Context, cfg worker.Config, outcome w
 // An idleness is a time for which a lock could have been granted.
 type idleness struct {
 	since time.Time
+	fence string          // of the newest grant: a short one is seen by nothing else
 	dead  map[string]bool // members of the queue that cannot claim
 	most  int             // members it had, at the most
 }
@@ -160,7 +161,9 @@ func (w *world) idle() {
 			i.most = 0
 		}
 		waiter := w.waiter(key, i.since, server)
-		if w.ledger.locks[key].live(server) || waiter == nil || !calm {
+		granted := i.fence != w.ledger.highest[key]
+		i.fence = w.ledger.highest[key]
+		if granted || w.ledger.locks[key].live(server) || waiter == nil || !calm {
 			i.since, i.dead = time.Time{}, nil
 			continue
 		}
@@ -174,12 +177,12 @@ func (w *world) idle() {
 			}
 		}
 		bound := offer + time.Duration(i.most+1)*step + time.Duration(len(i.dead))*offer + slack
+		w.longest = max(w.longest, now.Sub(i.since))
 		if now.Sub(i.since) > bound {
 			w.violate("G6 G7", "%q: free for %v, while process %d has waited for %v; the bound is %v, with %d in the queue and %d dead of them: %q",
 				key, now.Sub(i.since), waiter.p.number, now.Sub(waiter.since), bound, i.most, len(i.dead), queue)
 			i.since = time.Time{}
 		}
-		w.longest = max(w.longest, now.Sub(i.since))
 	}
 }
 

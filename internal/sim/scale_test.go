@@ -191,6 +191,39 @@ func jobs(t *testing.T, shards, workers, n int) (c cost, fullest float64) {
 	return c, fullest
 }
 
+// collections counts what a job costs when so many workers do a part each with RunAll.
+func collections(t *testing.T, workers, n int) (c cost) {
+	counting(t, 1, func(w *world) {
+		ps := w.processes(workers)
+		all := func(n int, name string) {
+			var wg sync.WaitGroup
+			for at, p := range ps {
+				wg.Go(func() {
+					part := func(yield func(worker.Job) bool) {
+						for job := at; job < n; job += workers {
+							if !yield(worker.Job{Key: fmt.Sprintf("job-%d", job), Run: worker.Once(name)}) {
+								return
+							}
+						}
+					}
+					_, err := p.newWorker(worker.Config{Concurrency: 100}).RunAll(context.Background(), part,
+						func(context.Context, worker.Attempt) error { time.Sleep(10 * time.Millisecond); return nil })
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+		}
+		all(workers, "to begin with") // everybody is connected
+		from := w.spent()
+		all(n, "1")
+		c = w.spent().minus(from).by(float64(n))
+		w.closeAll(ps)
+	})
+	return c
+}
+
 // renewals counts what a thousand leases of five seconds cost in a second, which one Locker keeps.
 func renewals(t *testing.T, leases int) (c cost) {
 	counting(t, 1, func(w *world) {
@@ -219,12 +252,15 @@ func renewals(t *testing.T, leases int) (c cost) {
 }
 
 func TestScale(t *testing.T) {
-	sizes := map[string]struct{ lockers, workers, jobs, leases []int }{
-		"least": {[]int{5, 20}, []int{10, 20}, []int{50, 100}, []int{500, 1000}},
-		"tiny":  {[]int{10, 40}, []int{20, 60}, []int{100, 400}, []int{1000, 3000}},
-		"small": {[]int{100, 1000}, []int{100, 1000}, []int{1e3, 1e4}, []int{1e3, 1e4}},
-		"large": {[]int{100, 1000, 10000}, []int{100, 1000, 10000}, []int{1e4, 1e5}, []int{1e3, 1e4, 1e5}},
-		"huge":  {nil, []int{10000}, []int{1e6}, nil}, // an hour
+	sizes := map[string]struct {
+		lockers, workers, jobs, leases []int
+		parts                          [][2]int // workers and jobs, for RunAll
+	}{
+		"least": {[]int{5, 20}, []int{10, 20}, []int{50, 100}, []int{500, 1000}, [][2]int{{2, 200}, {4, 400}}},
+		"tiny":  {[]int{10, 40}, []int{20, 60}, []int{100, 400}, []int{1000, 3000}, [][2]int{{2, 200}, {20, 2000}}},
+		"small": {[]int{100, 1000}, []int{100, 1000}, []int{1e3, 1e4}, []int{1e3, 1e4}, [][2]int{{10, 1e3}, {10, 1e4}, {100, 1e4}}},
+		"large": {[]int{100, 1000, 10000}, []int{100, 1000, 10000}, []int{1e4, 1e5}, []int{1e3, 1e4, 1e5}, [][2]int{{10, 1e3}, {100, 1e4}, {1000, 1e5}}},
+		"huge":  {parts: [][2]int{{100, 1e6}}}, // half an hour, and gigabytes
 	}
 	s, known := sizes[*scaleFlag]
 	if !known {
@@ -266,6 +302,14 @@ func TestScale(t *testing.T) {
 			}
 		}
 	}
+	var parts []cost
+	for _, p := range s.parts {
+		c := collections(t, p[0], p[1])
+		if p[1] == 100*p[0] {
+			parts = append(parts, c)
+		}
+		row(fmt.Sprintf("a job of %d that %d workers do with RunAll", p[1], p[0]), c, "")
+	}
 	for _, n := range s.leases {
 		c := renewals(t, n)
 		kept = append(kept, c)
@@ -273,6 +317,7 @@ func TestScale(t *testing.T) {
 	}
 	flat("hand-over", grants)
 	flat("job", done)
+	flat("job with RunAll, 100 for each worker", parts)
 	flat("leases", kept)
 	t.Log("\n" + page.String())
 }

@@ -49,6 +49,7 @@ func schedrand() uint32 {
 	{File: "GOROOT/src/runtime/time.go", Old: "t.rand = cheaprand()", New: "t.rand = schedrand()"},
 	{File: "GOROOT/src/runtime/rand.go", Old: "for i, c := range startupRand {\n\t\t\tseed[i%len(seed)] ^= c", New: "for i := range startupRand {\n\t\t\tseed[i%len(seed)] ^= byte(i + 1)"},
 	{File: "GOROOT/src/runtime/proc.go", Old: "const forcePreemptNS = 10 * 1000 * 1000 // 10ms", New: "const forcePreemptNS = 1 << 60"},
+	{File: "GOROOT/src/runtime/proc.go", Old: "if pp.schedtick%61 == 0 && !sched.runq.empty() {", New: "if false {"},
 	{File: "lock/clock_linux.go", Old: "if unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil", New: "if true || unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot) != nil"},
 	{File: "internal/sim/reseed_test.go", Old: "const strict = false", New: "const strict = true"},
 	{File: "internal/sim/reseed_test.go", Old: "import (\n", New: "import (\n\t_ \"unsafe\"\n"},

@@ -34,12 +34,14 @@ var brokens = []broken{
 	}},
 	{"done is forgotten", "outcome", []variant.Edit{
 		{File: "lock/settle.lua", Old: "j.state = 'd'\n", New: "j.state = 'f'\n"},
+		{File: "lock/settle.lua", Old: "'Jd' .. ms(0)", New: "'Jf' .. ms(0)"},
 	}},
 	{"a run that is done is granted again", "G4", []variant.Edit{
 		{File: "lock/claim.lua", Old: "j.state == 'd' and 'done' or", New: "false and 'done' or"},
 	}},
 	{"records are forgotten too soon", "retention", []variant.Edit{
 		{File: "lock/record.lua", Old: "num(from + math.max(tonumber(j.retention), lease, delay or 0) + lease)", New: "num(from + lease)"},
+		{File: "lock/settle.lua", Old: "num(now + math.max(tonumber(retention), length) + length)", New: "num(now + length)"},
 	}},
 	{"a settlement's fence is not compared", "G5", []variant.Edit{
 		{File: "lock/settle.lua", Old: "if j.fence ~= fence or j.how ~= '-' then", New: "if j.how ~= '-' then"},
@@ -47,8 +49,8 @@ var brokens = []broken{
 	{"fence and owner of a release are not compared", "G5", []variant.Edit{
 		{File: "lock/entry.lua", Old: "return fenceIn(v) == fenceIn(want)", New: "return true"},
 	}},
-	{"all claims have one nonce", "G8", []variant.Edit{
-		{File: "lock/entry.go", Old: "b = appendNonce(b)\n", New: "b = append(b, \"AAAAAAAAAAA\"...)\n"},
+	{"claims have one of four nonces", "G8", []variant.Edit{
+		{File: "lock/entry.go", Old: "b = appendNonce(b)\n", New: "b = append(append(b, \"AAAAAAAAAA\"...), 'A'+appendNonce(nil)[0]%4)\n"},
 	}},
 	{"the maximum is not compared", "G8", []variant.Edit{
 		{File: "lock/settle.lua", Old: "elseif j.attempts >= j.max then", New: "elseif false then"},

@@ -33,9 +33,9 @@ var (
 //   - masters are killed while slots are half-way: one that has to do with neither,
 //     and one that a slot is on its way to;
 //   - masters are killed whose slots are half-way: what had moved is lost with them,
-//     whenever it was written, until somebody tells the node that was to take them.
-//     That fences grow, that the stale settle nothing and that calls wait for
-//     that is left to check.
+//     whenever it was written, and the node that was to take them refuses everything
+//     until it is told. What is left to check is that fences grow, that the stale
+//     settle nothing, and that calls wait for that node.
 //
 // The whole of it is
 //

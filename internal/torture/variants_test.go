@@ -37,10 +37,11 @@ var variants = []variant{
 		{"lock/entry.go", "b = appendNonce(b)\n", "b = append(b, \"AAAAAAAAAAA\"...)\n"},
 	}, "none", "fences G3"},
 	{"all runs have one record", []edit{
-		{"lock/entry.go", "len(id.Key), id.Key, len(id.Run), id.Run)", "len(id.Key), id.Key, 1, \"0\")"},
+		{"lock/entry.go", "id.Key, 'j', id.Run)", "id.Key, 'j', \"0\")"},
 	}, "none", "history G4"},
 	{"done is not remembered", []edit{
 		{"lock/settle.lua", "j.state = 'd'\n", "j.state = 'f'\n"},
+		{"lock/settle.lua", "'Jd' .. ms(0)", "'Jf' .. ms(0)"},
 	}, "none", "history G4"},
 	{"the maximum is not compared", []edit{
 		{"lock/settle.lua", "elseif j.attempts >= j.max then", "elseif false then"},
