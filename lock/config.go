@@ -51,8 +51,9 @@ type Config struct {
 	// Replicas is how many replicas must acknowledge each grant, renewal and
 	// outcome (WAIT, on the connection that wrote it) before it counts. Half a
 	// second is waited for them, and less where the call, the renewal of a short
-	// lease or the client's ReadTimeout leaves less; then it is ErrNotReplicated. A failover loses
-	// less then, but see the package's documentation. Default 0: none.
+	// lease or the client's ReadTimeout leaves less; then it is ErrNotReplicated.
+	// A failover loses less then, but see the package's documentation. Default 0:
+	// none.
 	Replicas int
 	// Observers are told of this Locker's own events, one after another, on a
 	// goroutine of their own. Beyond 1,024 waiting events the oldest are

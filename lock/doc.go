@@ -45,8 +45,9 @@
 //     whoever may publish on the channels may wake waiters, which does nothing.
 //     The rights that a Locker needs are listed below.
 //
-// Redis 6.2 or later is required; Valkey works. The client is a *redis.Client
-// (also for Sentinel) or a *redis.ClusterClient. A *redis.Ring is refused.
+// Redis 6.2 or later is required. What is tested is 7.0; neither 6.2 nor Valkey
+// is. The client is a *redis.Client (also for Sentinel) or a *redis.ClusterClient.
+// A *redis.Ring is refused.
 //
 // # What it does
 //
@@ -120,7 +121,8 @@
 //	+zadd +zrem +zcard +zscore +zlexcount +zrangebylex +zrangebyscore
 //	+publish +subscribe +unsubscribe +ping +hello
 //
-// and on Cluster +cluster|slots, +cluster|shards, +asking, +readonly and +command as well.
+// and on Cluster +cluster|slots, +asking and +command as well; where the client
+// has ReadOnly or routes to replicas, +readonly, too.
 // Config.Replicas needs +wait.
 //
 // # Waiting

@@ -84,12 +84,18 @@ func isNonce(s string) bool {
 	return len(s) == 11
 }
 
-// left returns how long the entry is valid after stamp (µs of Redis time).
+// left returns how long the entry is valid after stamp (µs of Redis time): for a
+// lock no longer than its lease, whose whole is left where the server's clock is
+// behind the one that it was written by.
 func (e entry) left(stamp int64) time.Duration {
-	if e.expiry == neverMillis {
-		return NoExpiry
+	left := NoExpiry
+	if e.expiry != neverMillis {
+		left = duration(max(0, e.expiry-stamp/1000))
 	}
-	return duration(max(0, e.expiry-stamp/1000))
+	if e.offered {
+		return left
+	}
+	return min(left, e.lease)
 }
 
 const neverMillis = 99999999999999

@@ -80,7 +80,7 @@ local function flush(soft)
   for i = 1, #wakes, 2 do
     redis.call('PUBLISH', NS .. ':wake:' .. wakes[i], wakes[i + 1])
   end
-  if first and not failed then
+  if first then -- although failed: its numbers are given again then, which hides nothing
     redis.call('PUBLISH', NS .. ':events', table.concat({ARGV[2], num(first), #events, stamp, table.concat(events)}, ' '))
   end
   write('ZADD', EXPIRY, backExpiry) -- of another type, perhaps, which no script has read

@@ -294,8 +294,8 @@ func (l *Locker) idBatches(ids []JobID, rs Results, s *script) []*jobBatch {
 }
 
 // List yields the remembered runs, page by page, in no order, each once. TTL is
-// filled in for those that run, Waiters for none: see Get. It yields an error for a foreign value,
-// and goes on; after any other error it ends.
+// filled in for those that run, Waiters for none: see Get. It yields an error for
+// a foreign value, and goes on; after any other error it ends.
 func (j Jobs) List(ctx context.Context, q JobQuery) iter.Seq2[JobInfo, error] {
 	return func(yield func(JobInfo, error) bool) {
 		l := j.l

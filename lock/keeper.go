@@ -30,7 +30,8 @@ type keeper struct {
 }
 
 // Those that fall due soon are renewed together: within a hundredth of the
-// shortest lease time, but not less or more than this.
+// shortest lease time, but not less or more than this, and never within more than
+// a tenth of it.
 const (
 	keeperGap     = 5 * time.Millisecond
 	keeperLongGap = 50 * time.Millisecond
@@ -183,6 +184,21 @@ func (k *keeper) drop(le *Lease) bool {
 	return true
 }
 
+// lose ends the contexts of lost leases, and tells of them elsewhere: a log that
+// stands still delays no other lease's end.
+func (k *keeper) lose(leases []*Lease) {
+	for _, le := range leases {
+		le.cancel(ErrLeaseLost)
+	}
+	if len(leases) > 0 {
+		k.l.loops.start(func() {
+			for _, le := range leases {
+				k.lost(le)
+			}
+		})
+	}
+}
+
 func (k *keeper) lost(le *Lease) {
 	k.l.cfg.Logger.Warn("lock: lease lost", zap.String("resource", le.resource), zap.String("owner", le.owner), zap.String("fence", strconv.FormatInt(le.fence, 10)))
 	k.l.observe(Event{Kind: EventLost, Resource: le.resource, Owner: le.owner, Fence: le.fence, Held: k.l.now() - le.began, Err: ErrLeaseLost})
@@ -258,10 +274,7 @@ func (k *keeper) tick() time.Duration {
 	}
 	k.planned = now + wait
 	k.mu.Unlock()
-	for _, le := range lost {
-		le.cancel(ErrLeaseLost)
-		k.lost(le)
-	}
+	k.lose(lost)
 	k.send(renewals)
 	return max(wait, 0)
 }

@@ -74,8 +74,10 @@ func (le *Lease) Deadline() time.Time {
 
 // Release unlocks the resource and ends the lease, whatever comes of it. It is
 // ErrLeaseLost if the lease was lost before, and ErrOutcomeUnknown if ctx ended
-// before Redis answered, or before anything was sent: then the lock ends with its lease at the latest, unless
-// it has none. Releasing again does nothing and returns what came of it before.
+// before Redis answered: then the lock ends with its lease at the latest, unless
+// it has none. A ctx that has ended already has the lock released all the same,
+// but nobody waits for it except Close: that is ErrOutcomeUnknown, too. Releasing
+// again does nothing and returns what came of it before.
 func (le *Lease) Release(ctx context.Context) (err error) {
 	k := le.l.keeper
 	if ctx == nil {
@@ -86,6 +88,16 @@ func (le *Lease) Release(ctx context.Context) (err error) {
 	}
 	ctx, end := le.l.traceOne(ctx, "Release")
 	defer func() { end(Result{Resource: le.resource, Owner: le.owner, Fence: le.fence}, err) }()
+	if ctx.Err() != nil {
+		if e, ok := parseEntry(k.entryOf(le)); ok {
+			s := stray{place: plainPlace(le.resource), resource: le.resource, nonce: e.nonce, lease: e.lease}
+			le.l.giveBack(le.l.shardOf(le.resource), []stray{s}, 0)
+		}
+		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, context.Cause(ctx))
+		k.setReleased(le, err)
+		k.end(le, ErrReleased)
+		return err
+	}
 	claim := Claim{Resource: le.resource, Owner: le.owner, Fence: le.fence, entry: k.entryOf(le), held: le.l.now() - le.began}
 	rs, err := le.l.change(ctx, "Unlock", unlockScript, []Claim{claim}, EventUnlock)
 	if err != nil && len(rs) == 1 {

@@ -8,6 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/lockingworker/lockingworker/internal/redistest"
 	"github.com/lockingworker/lockingworker/lock"
 )
@@ -185,6 +189,32 @@ func TestReleaseOfAnothersIsLeaseLost(t *testing.T) {
 	})
 }
 
+// TestReleaseWithAnEndedContextReleasesAllTheSame: as `defer lease.Release(ctx)`
+// has it, where the context was cancelled. Nobody waits for what comes of it.
+func TestReleaseWithAnEndedContextReleasesAllTheSame(t *testing.T) {
+	everywhere(t, func(t *testing.T, w world) {
+		l := w.locker(t, lock.Config{})
+		le := must[*lock.Lease](t)(l.Hold(bounded(t), lock.Claim{Resource: "r", TTL: lock.NoExpiry}))
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		for range 2 {
+			err := le.Release(ctx)
+			wantErr(t, err, lock.ErrOutcomeUnknown)
+			wantErr(t, err, context.Canceled)
+		}
+		wantErr(t, ended(t, le.Context()), lock.ErrReleased)
+		eventually(t, "the release", func() bool { return holder(t, l, "r") == "" })
+
+		closed := w.locker(t, lock.Config{})
+		le = must[*lock.Lease](t)(closed.Hold(bounded(t), lock.Claim{Resource: "r", TTL: lock.NoExpiry}))
+		wantErr(t, le.Release(ctx), lock.ErrOutcomeUnknown)
+		wantErr(t, closed.Close(), nil) // waits for it
+		if h := holder(t, l, "r"); h != "" {
+			t.Errorf("still held by %q after Close", h)
+		}
+	})
+}
+
 func TestLapseLetsTheLeaseRunOut(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, redistest.Any)
@@ -194,6 +224,32 @@ func TestLapseLetsTheLeaseRunOut(t *testing.T) {
 	le.Lapse()
 	wantErr(t, ended(t, le.Context()), lock.ErrLeaseLost)
 	eventually(t, "still held", func() bool { return holder(t, l, "r") == "" })
+}
+
+// TestG2LeasesEndWhileALogStandsStill: what is told of one lost lease does not
+// delay the end of another.
+func TestG2LeasesEndWhileALogStandsStill(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, redistest.Any)
+	ctx := bounded(t)
+	still, stood := make(chan struct{}), make(chan struct{}, 100)
+	core, _ := observer.New(zap.WarnLevel)
+	logger := zap.New(core, zap.Hooks(func(e zapcore.Entry) error {
+		if e.Message == "lock: lease lost" {
+			stood <- struct{}{}
+			<-still
+		}
+		return nil
+	}))
+	l := newLocker(t, s, lock.Config{Logger: logger})
+	t.Cleanup(sync.OnceFunc(func() { close(still) }))
+	first := must[*lock.Lease](t)(l.Hold(ctx, lock.Claim{Resource: "first", TTL: 200 * time.Millisecond}))
+	second := must[*lock.Lease](t)(l.Hold(ctx, lock.Claim{Resource: "second", TTL: time.Second}))
+	first.Lapse()
+	second.Lapse()
+	receive(t, "the log's standstill", stood)
+	wantErr(t, ended(t, first.Context()), lock.ErrLeaseLost)
+	wantErr(t, ended(t, second.Context()), lock.ErrLeaseLost)
 }
 
 func TestKeepRefusesWhatWasNotGranted(t *testing.T) {

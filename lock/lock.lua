@@ -28,7 +28,7 @@ if free then -- by far the most frequent case, before anything else is built
   local list = {unpack(ARGV, 11, 10 + 2 * count)} -- of the right size
   permit('HSET', LOCKS, '', '')
   if letter ~= 'G' and count >= 8 then permit('ZREM', EXPIRY, '') end
-  if letter == 'G' then
+  if letter == 'G' then -- before the rest: up to three resources, nobody has read this key, and it may not be ours
     redis.call('ZADD', EXPIRY, e, table.concat(ARGV, '\0', 11, 10 + count))
   else
     e = score(e)
@@ -41,7 +41,7 @@ if free then -- by far the most frequent case, before anything else is built
     if long then redis.call('ZADD', EXPIRY, e, long) end
     redis.call('ZADD', EXPIRY, unpack(list))
     if long then redis.call('ZREM', EXPIRY, long) end
-  end -- first, since this key was not read: it may not be ours
+  end
   redis.call('HSET', META, 'fence', fence)
   if not rests then
     for i = 1, count do

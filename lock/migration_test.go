@@ -3,6 +3,7 @@ package lock_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -58,6 +59,32 @@ func TestLeasesLiveOnWhileTheirSlotMoves(t *testing.T) {
 	for _, lease := range leases {
 		wantErr(t, lease.Release(ctx), nil)
 	}
+}
+
+// TestG2RenewalInAMigratingSlotOfAServerThatIsBehind: the clock of the server that
+// has the slot is behind, so that an entry's end is further away than its lease
+// is long. No renewal makes the lease be relied on for longer than that.
+func TestG2RenewalInAMigratingSlotOfAServerThatIsBehind(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, redistest.Own)
+	ns := c.Namespace(t)
+	ctx := within(t, 2*time.Minute)
+	l := newLockerOn(t, c.Client(t), lock.Config{Namespace: ns, Shards: 1})
+	const ttl = 2 * time.Second
+	le := must[*lock.Lease](t)(l.Hold(ctx, lock.Claim{Resource: "r", TTL: ttl}))
+	key := keysOf(ns, 0)[locksAt]
+	m, err := c.BeginMigration(ctx, c.Slot(key), otherMaster(c, key))
+	wantErr(t, err, nil)
+	node := c.MasterOf(key).Client(t)
+	v := must[string](t)(node.HGet(ctx, key, "r").Result())
+	end := must[int64](t)(strconv.ParseInt(v[1:15], 10, 64)) + time.Hour.Milliseconds()
+	wantErr(t, node.HSet(ctx, key, "r", fmt.Sprintf("L%014d%s", end, v[15:])).Err(), nil)
+	pass(ctx, ttl)
+	wantErr(t, context.Cause(le.Context()), nil)
+	if left := time.Until(le.Deadline()); left > ttl {
+		t.Errorf("a lease of %v is relied on for %v", ttl, left)
+	}
+	wantErr(t, m.Finish(ctx), nil)
 }
 
 // TestWaitersAreServedWhileTheirSlotMoves back and forth.

@@ -69,7 +69,7 @@ func TestG8NonceIsUsedUp(t *testing.T) {
 		},
 		"lapsed, and another attempt failed": func(ctx context.Context, t *testing.T, l *lock.Locker, g lock.Result) {
 			eventually(t, "another attempt", func() bool {
-				rs, err := l.Jobs().Claim(ctx, lock.JobClaim{ID: id, MaxAttempts: 5})
+				rs, err := l.Jobs().Claim(ctx, lock.JobClaim{ID: id, Retention: time.Minute, MaxAttempts: 5})
 				if err == nil {
 					settle(lock.Failed)(ctx, t, l, rs[0].Grant)
 				}
@@ -88,7 +88,7 @@ func TestG8NonceIsUsedUp(t *testing.T) {
 			tp := newTap(p)
 			must[lock.Results](t)(l.Owners(ctx, "r")) // learns the clock, so that the claim is sent once
 			tp.take()
-			g := must[[]lock.JobResult](t)(l.Jobs().Claim(ctx, lock.JobClaim{ID: id, TTL: 100 * time.Millisecond, MaxAttempts: 5}))[0]
+			g := must[[]lock.JobResult](t)(l.Jobs().Claim(ctx, lock.JobClaim{ID: id, TTL: 100 * time.Millisecond, Retention: time.Minute, MaxAttempts: 5}))[0]
 			claim := tp.take()
 			end(ctx, t, l, g.Grant)
 			before := snapshot(t, rdb, ns)

@@ -333,13 +333,13 @@ func (s *spot) drain() {
 
 // finish hands over a last answer. A grant whose waiter has left is given back.
 func (s *spot) finish(t *try, a answer) {
-	real := ""
+	fence := "" // of what reached its caller
 	delivered := s.deliver(t.w, a)
 	if delivered && a.status == "granted" {
-		real = fenceText(a.Grant.Fence)
+		fence = fenceText(a.Grant.Fence)
 	}
 	if !delivered && a.status == "granted" || t.ghost > 0 {
-		s.q.l.giveBack(s.q.l.shardOf(s.claim.resource), []stray{s.stray(t, real)}, t.ghost)
+		s.q.l.giveBack(s.q.l.shardOf(s.claim.resource), []stray{s.stray(t, fence)}, t.ghost)
 	}
 }
 

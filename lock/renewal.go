@@ -192,10 +192,7 @@ func (k *keeper) settle(r *renewal) {
 	if early {
 		k.nudge()
 	}
-	for _, le := range lost {
-		le.cancel(ErrLeaseLost)
-		k.lost(le)
-	}
+	k.lose(lost)
 	for _, le := range kept {
 		k.l.observe(Event{Kind: EventExtend, Resource: le.resource, Owner: le.owner, Fence: le.fence})
 	}

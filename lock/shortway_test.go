@@ -92,3 +92,50 @@ func TestShortWaysWriteWhatTheLongOneWrites(t *testing.T) {
 		}
 	}
 }
+
+// TestAClaimsShortWayIsNotForThese: what claim.lua must leave to its long way.
+func TestAClaimsShortWayIsNotForThese(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"a lock that ends too late", "an offer that ends too late", "an offer for another place"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := redistest.Start(t, redistest.Any)
+			ns, rdb, ctx := s.Namespace(t), s.Client(t), bounded(t)
+			holder, l := newLocker(t, s, lock.Config{Namespace: ns}), newLocker(t, s, lock.Config{Namespace: ns})
+			locks := keysOf(ns, 0)[locksAt]
+			must[lock.Results](t)(holder.TryLock(ctx, lock.Claim{Resource: "r", Owner: "me", TTL: 20 * time.Second}))
+			held := make(chan int64, 1)
+			hold := func() {
+				if le, err := l.Hold(ctx, lock.Claim{Resource: "r", TTL: time.Second}); err == nil {
+					held <- le.Fence()
+					_ = le.Release(ctx)
+				}
+			}
+			at := func(d time.Duration) string {
+				return fmt.Sprintf("%014d", must[int64](t)(redisMicros(ctx, rdb))/1000+d.Milliseconds())
+			}
+			member := "f0001rp00000000000000000001AAAAAAAAAAA"
+			switch name {
+			case "a lock that ends too late": // the clock was set back by an hour
+				v := rdb.HGet(ctx, locks, "r").Val()
+				wantErr(t, rdb.HSet(ctx, locks, "r", "L"+at(time.Hour)+v[15:45]+"00000000001000"+v[59:]).Err(), nil)
+				go hold()
+			case "an offer that ends too late":
+				wantErr(t, rdb.HSet(ctx, locks, "r", "O"+at(time.Hour)+member).Err(), nil)
+				go hold()
+			case "an offer for another place": // of the same Locker
+				go hold()
+				awaitQueue(t, rdb, ns, 1)
+				member = must[[]string](t)(rdb.ZRange(ctx, keysOf(ns, 0)[queueAt], 0, 0).Result())[0]
+				wantErr(t, rdb.HSet(ctx, locks, "r", "O"+at(900*time.Millisecond)+member).Err(), nil)
+				_, r, err := attempt(ctx, l, lock.JobID{Key: "r"}, time.Minute, 1)
+				wantErr(t, err, nil)
+				if first := receive(t, "the grant of who it was offered to", held); first > r.Grant.Fence {
+					t.Errorf("the offer to %q was taken by an attempt at a job", member)
+				}
+				return
+			}
+			receive(t, "a grant, a lease after the clock was set back", held)
+		})
+	}
+}

@@ -125,3 +125,40 @@ func workUntilTold(ctx context.Context, l *lock.Locker, id lock.JobID, most int,
 		}
 	}
 }
+
+// TestEveryEndWakesItsWaiters: every end of an attempt sends a message to who waits for its run; nobody has to wait for a timer.
+func TestEveryEndWakesItsWaiters(t *testing.T) {
+	t.Parallel()
+	ends := map[string]struct {
+		max int
+		s   lock.Settlement
+	}{
+		"done":             {3, lock.Settlement{End: lock.Done}},
+		"failed":           {3, lock.Settlement{End: lock.Failed}},
+		"failed, delayed":  {3, lock.Settlement{End: lock.Failed, Delay: time.Minute}},
+		"the last attempt": {1, lock.Settlement{End: lock.Failed}},
+		"for good":         {3, lock.Settlement{End: lock.Exhausted}},
+		"given back":       {3, lock.Settlement{End: lock.Returned}},
+	}
+	for name, tt := range ends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := redistest.Start(t, redistest.Any)
+			ns, rdb, ctx := s.Namespace(t), s.Client(t), bounded(t)
+			id := lock.JobID{Key: "job", Run: "run"}
+			holder, waiter := newLocker(t, s, lock.Config{Namespace: ns}), newLocker(t, s, lock.Config{Namespace: ns})
+			held, _, err := attempt(ctx, holder, id, time.Minute, tt.max)
+			wantErr(t, err, nil)
+			sub := rdb.PSubscribe(ctx, ns+":wake:*")
+			defer sub.Close()
+			_, err = sub.Receive(ctx)
+			wantErr(t, err, nil)
+			go func() { _, _, _ = attempt(ctx, waiter, id, time.Minute, tt.max) }()
+			awaitQueue(t, rdb, ns, 1)
+			wantErr(t, held.Settle(ctx, tt.s), nil)
+			if m := receive(t, "a message", sub.Channel()); m.Payload != "0003jobj0003run" {
+				t.Errorf("%q was woken", m.Payload)
+			}
+		})
+	}
+}

@@ -186,3 +186,31 @@ func TestWatchIsToldOfLostMessages(t *testing.T) {
 		t.Errorf("seen %+v", e)
 	}
 }
+
+// TestEventsWithoutMemoryAreNotLost: a release is told though the number of its
+// event cannot be stored.
+func TestEventsWithoutMemoryAreNotLost(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t, redistest.Own)
+	ns, rdb, ctx := s.Namespace(t), s.Client(t), bounded(t)
+	l := newLocker(t, s, lock.Config{Namespace: ns, Publish: true})
+	told := events(t, newLocker(t, s, lock.Config{Namespace: ns}), lock.EventLock, lock.EventUnlock)
+	next := func(kind lock.EventKind, resource string) {
+		t.Helper()
+		e := receive(t, kind.String()+" of "+resource, told)
+		for e.Kind == lock.EventMissed {
+			e = receive(t, kind.String()+" of "+resource, told)
+		}
+		if e.Kind != kind || e.Resource != resource {
+			t.Errorf("%v of %q came, want %v of %q", e.Kind, e.Resource, kind, resource)
+		}
+	}
+	rs := must[lock.Results](t)(l.TryLock(ctx, lock.Claims("me", "a")...))
+	next(lock.EventLock, "a")
+	wantErr(t, rdb.ConfigSet(ctx, "maxmemory", "1").Err(), nil)
+	must[lock.Results](t)(l.Unlock(ctx, rs.Claims()...))
+	next(lock.EventUnlock, "a")
+	wantErr(t, rdb.ConfigSet(ctx, "maxmemory", "0").Err(), nil)
+	must[lock.Results](t)(l.TryLock(ctx, lock.Claims("me", "b")...))
+	next(lock.EventLock, "b")
+}

@@ -260,7 +260,7 @@ func TestScale(t *testing.T) {
 		"tiny":  {[]int{10, 40}, []int{20, 60}, []int{100, 400}, []int{1000, 3000}, [][2]int{{2, 200}, {20, 2000}}},
 		"small": {[]int{100, 1000}, []int{100, 1000}, []int{1e3, 1e4}, []int{1e3, 1e4}, [][2]int{{10, 1e3}, {10, 1e4}, {100, 1e4}}},
 		"large": {[]int{100, 1000, 10000}, []int{100, 1000, 10000}, []int{1e4, 1e5}, []int{1e3, 1e4, 1e5}, [][2]int{{10, 1e3}, {100, 1e4}, {1000, 1e5}}},
-		"huge":  {parts: [][2]int{{100, 1e6}}}, // half an hour, and gigabytes
+		"huge":  {parts: [][2]int{{100, 1e6}}}, // minutes, and gigabytes
 	}
 	s, known := sizes[*scaleFlag]
 	if !known {
