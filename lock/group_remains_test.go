@@ -83,14 +83,14 @@ func TestRestOfAGroupIsNotTakenForAnother(t *testing.T) {
 	all := names("a resource with a name ", 100)
 	short := lock.Claims("me", all...)
 	for i := range short {
-		short[i].TTL = time.Second
+		short[i].TTL = 2 * soon
 	}
 	must[lock.Results](t)(l.TryLock(ctx, short...))
 	for _, r := range all { // one by one: the group stays
 		must[lock.Results](t)(l.Unlock(ctx, lock.Claim{Resource: r, Owner: "me"}))
 	}
 	must[lock.Results](t)(l.TryLock(ctx, lock.Claims("me", all[50:]...)...))
-	pass(ctx, 1100*time.Millisecond)
+	pass(ctx, 2*soon+100*time.Millisecond)
 	for i := range 4 { // each sweeps, being of four
 		must[lock.Results](t)(l.TryLock(ctx, lock.Claims("me", names(fmt.Sprint("other", i), 4)...)...))
 	}
