@@ -14,7 +14,7 @@ var errUndecided = errors.New("lock: not decided yet")
 // may be: the others have ErrEnough, unless it is known that they are held, done or exhausted. It is made
 // for many claims alike of which most will be refused: to be told that a run is done costs little, and of
 // one that was done by its first attempt the JobInfo has that alone, with State and Attempt; Get knows the
-// rest. On several shards a few more than n may be granted.
+// rest. Of each shard, lease time and retention one more may be granted than its share of n.
 func (j Jobs) TryAwaitSome(ctx context.Context, n int, claims ...JobClaim) (leases []*JobLease, rs []JobResult, err error) {
 	traced, end := j.l.traceJobs(ctx, "Jobs.TryAwaitSome", len(claims))
 	defer func() { end(rs, err) }()

@@ -23,6 +23,10 @@ import (
 //   - A job that the sequence yields again waits for the one before with its key, whatever the run: the
 //     same run is then done already, another one's turn has come.
 //
+// It needs a Redis that answers within a sixth of Config.TTL, and within half a second. A claim that takes
+// longer is given back, uncounted, and made again; where all do, nothing is begun. A node of a Cluster that
+// does not answer delays, each time by a claim's second, jobs of other nodes that have failed before.
+//
 // A process that dies leaves what it had begun: Config.Concurrency works, and at most four times as many
 // whose end was being recorded. Others do that again, and nothing else.
 //

@@ -100,11 +100,11 @@ func (e *Elector) stand(ctx context.Context) {
 	defer close(e.done)
 	pauses := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0))
 	for ctx.Err() == nil {
+		e.failed.Store(nil) // it stands in line again
 		lease, err := e.locker.Hold(ctx, lock.Claim{Resource: e.cfg.Resource, TTL: e.cfg.TTL})
 		switch {
 		case err == nil:
 			pauses.Reset()
-			e.failed.Store(nil)
 			e.lead(ctx, lease)
 		case ctx.Err() != nil:
 			return

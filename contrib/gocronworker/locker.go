@@ -101,8 +101,8 @@ func (l *Locker) Lock(ctx context.Context, name string) (gocron.Lock, error) {
 	return h, nil
 }
 
-// Close ends the renewal of locks that are only held for the rest of AtLeast: that, or the rest of their lease, they run out
-// by themselves. It is called after the schedulers' Shutdown, and before lock.Locker.Close. ctx bounds it.
+// Close ends the renewal of locks that are only held for the rest of AtLeast: they run out by themselves, at the end of
+// AtLeast or of their lease, whichever is later; so until then the ticks of their jobs are left out. It is called after the schedulers' Shutdown, and before lock.Locker.Close. ctx bounds it.
 func (l *Locker) Close(ctx context.Context) error {
 	l.mu.Lock()
 	l.closed = true
@@ -176,7 +176,7 @@ func (h *hold) release() error {
 	return err
 }
 
-// claim sets the time left to the rest of AtLeast.
+// claim has the lock last for the rest of AtLeast, if its lease is over sooner.
 func (h *hold) claim() lock.Claim {
 	return lock.Claim{Resource: h.lease.Resource(), Owner: h.lease.Owner(), Fence: h.lease.Fence(), TTL: max(time.Until(h.until), lock.MinTTL)}
 }

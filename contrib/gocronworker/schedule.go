@@ -121,11 +121,12 @@ func (d dates) next(t time.Time) time.Time {
 // tick returns the time of the tick that is due at now, and of the one after it.
 func (e *entry) tick(now time.Time) (at, following time.Time) {
 	upcoming, _ := e.job.NextRuns(2) // without an answer, the schedule alone decides
-	if e.schedule.every > 0 {
-		return e.schedule.period(now, upcoming)
-	}
 	if len(upcoming) > 0 {
 		now = now.In(upcoming[0].Location()) // the scheduler's
+	}
+	if e.schedule.every > 0 {
+		at, following = e.schedule.period(now, upcoming)
+		return at.In(now.Location()), following
 	}
 	if e.schedule.next != nil {
 		at, following = tick.Of(e.schedule.next, now)

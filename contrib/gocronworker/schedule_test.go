@@ -128,6 +128,10 @@ func kinds(t *testing.T) []kind {
 			[]string{"2026-11-20T10:00:00Z", "2026-11-20T11:00:00Z"}},
 		{"duration", gocron.DurationJob(40 * time.Minute), 0, "UTC", "2026-11-20 09:30:00",
 			[]string{"2026-11-20T10:00:00Z", "2026-11-20T10:40:00Z", "2026-11-20T11:20:00Z"}},
+		{"duration in a zone", gocron.DurationJob(24 * time.Hour), 0, "Asia/Tokyo", "2026-11-20 08:30:00",
+			[]string{"2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z"}},
+		{"crontab with a period in a zone", gocron.CronJob("@every 1h", false), 0, "America/New_York", "2026-11-20 19:30:00",
+			[]string{"2026-11-21T01:00:00Z", "2026-11-21T02:00:00Z"}},
 		{"daily", daily, 0, "Europe/Berlin", "2026-11-20 09:30:00",
 			[]string{"2026-11-21T01:30:00Z", "2026-11-22T01:30:00Z"}},
 		{"daily, twice", gocron.DailyJob(1, gocron.NewAtTimes(gocron.NewAtTime(17, 0, 0), gocron.NewAtTime(8, 0, 5))), 0, "UTC", "2026-11-20 09:30:00",
@@ -174,6 +178,9 @@ func TestTicksOfEachKind(t *testing.T) {
 					r := m.tick(job, late)
 					if r.Outcome != worker.Completed || r.Job.Run.Name != want {
 						t.Errorf("tick %d: %+v, want %s", i+1, r, want)
+					}
+					if zone := r.Tick.Location().String(); zone != tt.zone { // Task.Run names days by it
+						t.Errorf("tick %d is in %s", i+1, zone)
 					}
 					if i+1 == len(tt.want) {
 						break
