@@ -71,7 +71,7 @@ func NewElector(l *lock.Locker, cfg ElectorConfig) (*Elector, error) {
 	return e, nil
 }
 
-// IsLeader is nil if this process leads, and otherwise ErrNotLeader, joined with the reason if it cannot stand for election.
+// IsLeader is nil if this process leads, and otherwise ErrNotLeader, joined with the reason while it cannot stand for election.
 // It answers at once, from what is known here: it asks nobody.
 func (e *Elector) IsLeader(context.Context) error {
 	if lease := e.lease.Load(); lease != nil && lease.Context().Err() == nil && time.Now().Before(lease.Deadline()) {

@@ -3,6 +3,7 @@ package gocronworker_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,11 +108,45 @@ func TestElectorSaysWhatIsWrong(t *testing.T) {
 	o.Password = "wrong"
 	a := newCandidate(t, c.lockerOn(clientWith(t, o), "a"), 0)
 	first := receive(t, a.errors)
-	if err := a.IsLeader(t.Context()); !errors.Is(err, gocronworker.ErrNotLeader) || !errors.Is(err, first) {
-		t.Errorf("IsLeader: %v, OnError: %v", err, first)
-	}
+	await(t, func() bool { // while it tries again, nothing is known to be wrong
+		err := a.IsLeader(t.Context())
+		return errors.Is(err, gocronworker.ErrNotLeader) && err.Error() == gocronworker.ErrNotLeader.Error()+": "+first.Error()
+	})
 	if again := receive(t, a.errors); again == nil { // it goes on trying
 		t.Error("no error")
+	}
+}
+
+// What was wrong is no reason any more when it stands in line.
+func TestElectorForgetsWhatWasWrong(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Own, redistest.Config("requirepass", "sesame"))
+	c := &cluster{t: t, server: server, namespace: server.Namespace(t)}
+	b := newCandidate(t, c.locker("b"), time.Minute)
+	receive(t, b.leads)
+	o := server.Options()
+	var password atomic.Value
+	password.Store("wrong")
+	o.CredentialsProvider = func() (user, pass string) { return o.Username, password.Load().(string) }
+	l := c.lockerOn(clientWith(t, o), "a")
+	a := newCandidate(t, l, time.Minute)
+	receive(t, a.errors)
+	password.Store(o.Password)
+	await(t, func() bool { return l.Stats().Waiters == 1 && a.IsLeader(t.Context()) == gocronworker.ErrNotLeader })
+}
+
+// await waits until something is so.
+func await(t *testing.T, is func() bool) {
+	t.Helper()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	limit := time.After(bound)
+	for !is() {
+		select {
+		case <-look.C:
+		case <-limit:
+			t.Fatal("it does not come to that")
+		}
 	}
 }
 

@@ -15,7 +15,7 @@
 // and writing: so each write has the lease's fence, and what is written to (here the parent) refuses a smaller one than it
 // has seen. The last line is a summary for scripts:
 //
-//	summary: outcome=completed replicas=3 leaders=4 writes=61 refused=0 terminate=1.2ms kill=1.9s pause=2s elapsed=5.3s redis=embedded
+//	summary: outcome=completed replicas=3 leaders=4 writes=4 refused=0 terminate=14ms kill=1.8945s pause=1.9384s elapsed=4.2232s redis=embedded
 //
 //	outcome     completed, interrupted or broken; where nothing is played, Ctrl-C completes it
 //	leaders     how many times one began to lead
