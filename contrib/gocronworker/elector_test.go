@@ -122,17 +122,27 @@ func TestElectorForgetsWhatWasWrong(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Own, redistest.Config("requirepass", "sesame"))
 	c := &cluster{t: t, server: server, namespace: server.Namespace(t)}
-	b := newCandidate(t, c.locker("b"), time.Minute)
-	receive(t, b.leads)
 	o := server.Options()
-	var password atomic.Value
-	password.Store("wrong")
-	o.CredentialsProvider = func() (user, pass string) { return o.Username, password.Load().(string) }
-	l := c.lockerOn(clientWith(t, o), "a")
+	o.Password = "sesame"
+	receive(t, newCandidate(t, c.lockerOn(clientWith(t, o), "b"), time.Minute).leads)
+	var known atomic.Bool
+	p := server.Options()
+	p.CredentialsProvider = func() (user, password string) {
+		if known.Load() {
+			return "", "sesame"
+		}
+		return "", "wrong"
+	}
+	l := c.lockerOn(clientWith(t, p), "a")
 	a := newCandidate(t, l, time.Minute)
-	receive(t, a.errors)
-	password.Store(o.Password)
-	await(t, func() bool { return l.Stats().Waiters == 1 && a.IsLeader(t.Context()) == gocronworker.ErrNotLeader })
+	if err := receive(t, a.errors); errors.Is(err, lock.ErrHeld) {
+		t.Errorf("OnError: %v", err)
+	}
+	known.Store(true)
+	await(t, func() bool {
+		err := a.IsLeader(t.Context())
+		return l.Stats().Waiters == 1 && err != nil && err.Error() == gocronworker.ErrNotLeader.Error() // and nothing more
+	})
 }
 
 // await waits until something is so.
